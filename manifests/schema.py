@@ -157,8 +157,11 @@ EVIDENCE_FIELDS = (
 )
 
 EVIDENCE = pa.schema(
-    [pa.field("evidence_id", pa.int32(), nullable=False), pa.field("stage", pa.string(), nullable=False)]
-    + list(EVIDENCE_FIELDS)
+    [
+        pa.field("evidence_id", pa.int32(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),
+        *EVIDENCE_FIELDS,
+    ]
 )
 """What decisions rest on, once per distinct piece of evidence in a task; the meaning is in `filters.decision`."""
 

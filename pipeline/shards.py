@@ -1,0 +1,206 @@
+"""Writing: kept documents into Parquet shards, whole or not at all.
+
+Shards grow under temporary names in the task's staging folder and are digested as they are written; the task renames
+them when its ledger has closed. Row groups, rotation and names depend on the documents alone, so that the bytes are the
+same on any worker. A shard's name ends with its task's *edition*, a digest of everything that made it: another recipe,
+input or snapshot writes other names, so no run can overwrite or leave behind what a published version vouches for.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datatrove.data import Document
+from datatrove.pipeline.base import PipelineStep
+
+from manifests.files import DigestingFile
+from manifests.ledger import Entry
+from manifests.schema import FORMAT, SHARD
+from pipeline.recipe import Output
+
+BUFFER_BYTES = 128_000_000
+"""Text held by all partitions together before the fullest is flushed: bounds memory with hundreds of languages."""
+_LABEL = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}")
+_COLUMNS = [column.name for column in SHARD]
+
+
+class Keep(Protocol):
+    """Where the writer reports each document (`manifests.ledger.Ledger.keep`)."""
+
+    def __call__(
+        self,
+        entry: Entry,
+        shard: str,
+        shard_row: int,
+        text_digest: bytes,
+        text_bytes: int,
+        language: str | None,
+        license: str | None,
+    ) -> None: ...
+
+
+@dataclass(slots=True)
+class _Partition:
+    """The open shard of one partition and the rows not yet in it."""
+
+    number: int = -1
+    name: str = ""
+    path: Path | None = None
+    file: DigestingFile | None = None
+    writer: pq.ParquetWriter | None = None
+    rows: int = 0
+    text_bytes: int = 0
+    buffer: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in _COLUMNS})
+    buffered_bytes: int = 0
+
+
+class ShardWriter(PipelineStep):
+    """Last step of a task: writes documents to staging and reports each one's place.
+
+    Args:
+        task: name of the task; begins the shard's name.
+        edition: digest that ends it.
+        staging: the task's folder for temporary files.
+        output: how shards are cut.
+        keep: receives each document's place in the corpus.
+
+    After `close`, `shards` describes the files and `staged` maps temporary paths to names relative to the corpus.
+    """
+
+    name = "Shards"
+    type = "💽 - WRITER"
+
+    def __init__(self, task: str, edition: str, staging: Path, output: Output, keep: Keep | None = None):
+        super().__init__()
+        self.task = task
+        self.edition = edition
+        self.staging = staging
+        self.output = output
+        self.keep = keep
+        self.cpu_seconds = 0.0
+        self.shards: list[dict[str, Any]] = []
+        self.staged: dict[Path, str] = {}
+        self._partitions: dict[str | None, _Partition] = {}
+        self._buffered_bytes = 0
+
+    def run(self, data: Iterable[Document], rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        """Write and pass on every document."""
+        for document in data:
+            started = time.process_time()
+            self._add(document)
+            self.cpu_seconds += time.process_time() - started
+            yield document
+
+    def close(self) -> None:
+        """Finish every shard."""
+        started = time.process_time()
+        for label in sorted(self._partitions, key=str):
+            self._flush(label)
+            self._finish(label)
+        self.shards.sort(key=lambda shard: shard["name"])
+        self.cpu_seconds += time.process_time() - started
+
+    def abandon(self) -> None:
+        """Close files without finishing them, after a failure: staging is thrown away."""
+        for partition in self._partitions.values():
+            if partition.file is not None:
+                partition.file.close()
+
+    def _add(self, document: Document) -> None:
+        metadata = document.metadata
+        label = language_label(metadata)
+        partition_label = label if self.output.partition == "language" else None
+        partition = self._partitions.get(partition_label)
+        if partition is None:
+            partition = self._partitions[partition_label] = _Partition()
+        if partition.file is None:
+            self._open(partition, partition_label)
+        content = document.text.encode()
+        if self.keep:
+            self.keep(
+                document.entry,  # type: ignore[attr-defined]
+                partition.name,
+                partition.rows + len(partition.buffer["text"]),
+                sha256(content).digest()[:16],
+                len(content),
+                label,
+                metadata.get("license"),
+            )
+        buffer = partition.buffer
+        buffer["text"].append(document.text)
+        buffer["id"].append(document.id)
+        for name in _COLUMNS[2:]:
+            buffer[name].append(metadata.get(name))
+        partition.text_bytes += len(content)
+        partition.buffered_bytes += len(content)
+        self._buffered_bytes += len(content)
+        if len(buffer["text"]) >= self.output.row_group_rows or partition.buffered_bytes >= BUFFER_BYTES // 2:
+            self._flush(partition_label)
+            if partition.file is not None and partition.file.bytes >= self.output.shard_bytes:
+                self._finish(partition_label)
+        elif self._buffered_bytes >= BUFFER_BYTES:
+            self._flush(max(self._partitions, key=lambda other: self._partitions[other].buffered_bytes))
+
+    def _open(self, partition: _Partition, label: str | None) -> None:
+        partition.number += 1
+        folder = f"shards/{label}" if label else "shards"
+        partition.name = f"{folder}/{self.task}.{self.edition}-{partition.number:05d}.parquet"
+        partition.path = self.staging / f"{label or 'all'}-{partition.number:05d}.parquet"
+        partition.file = DigestingFile(partition.path)
+        schema = SHARD.with_metadata({"fairtrove.format": str(FORMAT), "fairtrove.task": self.task})
+        partition.writer = pq.ParquetWriter(
+            partition.file,
+            schema,
+            compression="zstd",
+            compression_level=3,
+            use_dictionary=["dump", "source", "kind", "language", "language_script", "license"],
+            write_page_index=True,
+        )
+        partition.rows = partition.text_bytes = 0
+
+    def _flush(self, label: str | None) -> None:
+        partition = self._partitions[label]
+        rows = len(partition.buffer["text"])
+        if not rows or partition.writer is None:
+            return
+        arrays = [pa.array(partition.buffer[column.name], column.type) for column in SHARD]
+        partition.writer.write_table(pa.Table.from_arrays(arrays, schema=partition.writer.schema), row_group_size=rows)
+        partition.rows += rows
+        self._buffered_bytes -= partition.buffered_bytes
+        partition.buffered_bytes = 0
+        for values in partition.buffer.values():
+            values.clear()
+
+    def _finish(self, label: str | None) -> None:
+        partition = self._partitions[label]
+        if partition.file is None or partition.writer is None or partition.path is None:
+            return
+        partition.writer.close()
+        partition.file.close()
+        self.staged[partition.path] = partition.name
+        self.shards.append(
+            {
+                "name": partition.name,
+                "sha256": partition.file.sha256,
+                "bytes": partition.file.bytes,
+                "rows": partition.rows,
+                "text_bytes": partition.text_bytes,
+                "language": label,
+            }
+        )
+        partition.file = partition.writer = partition.path = None
+
+
+def language_label(metadata: dict[str, Any]) -> str:
+    """`deu_Latn` from FineWeb-2's two columns; `und_Zzzz` for what is no language label, so that it can name a folder."""
+    language, script = metadata.get("language"), metadata.get("language_script")
+    label = f"{language}_{script}" if script else str(language)
+    return label if _LABEL.fullmatch(label) else "und_Zzzz"

@@ -1,0 +1,130 @@
+"""From a policy to the list of steps: the one place that knows both recipes and filters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import filters
+import manifests
+from filters.language import Language
+from filters.license import License
+from filters.pii import PII
+from filters.robots import Robots, agent_list
+from filters.stage import Recorder
+from filters.toxicity import Toxicity
+from manifests.schema import FORMAT
+from pipeline.recipe import Policy, RecipeError, Source
+from pipeline.stock import Recorded, load_stock
+
+
+class RecordedStage(Protocol):
+    """What a run needs of each step between reader and writer."""
+
+    stage: str
+    recorder: Recorder | None
+    cpu_seconds: float
+    run: Callable[..., Any]
+
+    def fingerprint(self) -> dict[str, str]: ...
+
+
+def build_stages(source: Source, policy: Policy) -> list[RecordedStage]:
+    """The steps that a source's documents meet, in order. Constructors are cheap: models load at first use.
+
+    Raises:
+        RecipeError: a value that only the stage can judge is wrong; the message names its key.
+    """
+    builders: list[tuple[str, Any, Callable[[Any], RecordedStage]]] = [
+        ("robots", policy.robots, _robots),
+        ("license", policy.license, lambda table: License(table.policy, source.kind, table.allow)),
+        ("language", policy.language, lambda table: Language(**_values(table))),
+        ("toxicity", policy.toxicity, lambda table: Toxicity(**_values(table))),
+    ]
+    steps = [_built(f"policy.{source.kind}.{key}", build, table) for key, table, build in builders if table]
+    steps += _stock(policy)
+    if policy.pii:
+        steps.append(_built(f"policy.{source.kind}.pii", lambda table: PII(**_values(table)), policy.pii))
+    return steps
+
+
+def _values(table: Any) -> dict[str, Any]:
+    return {name: getattr(table, name) for name in type(table).model_fields}
+
+
+def _robots(table: Any) -> RecordedStage:
+    agents = agent_list(table.agents) if isinstance(table.agents, str) else table.agents
+    return Robots(table.snapshot, agents, table.star, table.unknown)
+
+
+def _built(key: str, build: Callable[[Any], RecordedStage], table: Any) -> RecordedStage:
+    try:
+        stage = build(table)
+        stage.fingerprint()  # reads the digests of models and lists, so a missing file shows before any work
+        check = getattr(stage, "check", None)
+        if check:
+            check()
+        return stage
+    except (ValueError, KeyError, OSError, ImportError) as error:
+        raise RecipeError(f"{key}: {_message(error)}") from error
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+
+
+def _stock(policy: Policy) -> list[Recorded]:
+    steps = [load_stock(setting) for setting in policy.filters or []]
+    for position, step in enumerate(steps):
+        same = sum(other.name == step.name for other in steps[:position])
+        if same:
+            step.stage += f"#{same + 1}"
+    return steps
+
+
+def fingerprint(source: Source, stages: Sequence[RecordedStage], output: dict[str, Any], limit: int | None) -> str:
+    """Digest of everything but input and snapshots that decides what a source's tasks write.
+
+    Covers format, code, how the file is read, each stage's own fingerprint and how shards are cut; no path.
+    """
+    parts = {
+        "format": FORMAT,
+        "code": code_version(),
+        "source": source.model_dump(mode="json", exclude={"path", "policy", "revision"}),
+        "stages": [[stage.stage, stage.fingerprint()] for stage in stages],
+        "output": output,
+        "limit": limit,
+        "pyarrow": version("pyarrow"),
+    }
+    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def pins(stages: Sequence[RecordedStage]) -> dict[str, str]:
+    """Digests of the snapshots that the stages consult."""
+    return {
+        f"{stage.stage}.{name}": digest
+        for stage in stages
+        for name, digest in sorted(getattr(stage, "pins", dict)().items())
+    }
+
+
+@lru_cache
+def code_version() -> str:
+    """Version of the distribution and digest of the source text that decides: changed code re-runs tasks."""
+    digest = sha256()
+    folders = (Path(filters.__file__).parent, Path(manifests.__file__).parent, Path(__file__).parent)
+    for folder in folders:
+        for file in sorted(folder.glob("*.py")):
+            if file.name not in _DO_NOT_DECIDE:
+                digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return f"{version('fairtrove')}+{digest.hexdigest()[:12]}"
+
+
+_DO_NOT_DECIDE = {"audit.py", "report.py", "cli.py", "executors.py", "plan.py", "table.py"}

@@ -1,0 +1,182 @@
+"""One task: one input file through all stages into shards, a closed ledger and a record written last.
+
+A task depends on nothing but its job, so it can run in this process, in a worker, or on another machine, and be killed
+and repeated at will. Until its record is written nothing of it is visible; after that everything is.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+
+from datatrove.data import Document
+
+from filters.decision import Decision
+from manifests.ledger import Account, Ledger
+from manifests.publish import publish_task
+from manifests.schema import ConservationError, Stage, restore_host
+from pipeline.recipe import Output, Policy, Source
+from pipeline.shards import ShardWriter, language_label
+from pipeline.sources import InputFile, Intake, localized
+from pipeline.stages import RecordedStage, build_stages, pins
+
+Progress = Callable[[int, int], None]
+"""Called with documents and text bytes read so far in the task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a worker needs to run one task; plain values only.
+
+    Attributes:
+        corpus: folder of the corpus.
+        version: number of the version in the making.
+        staging: folder for temporary files, of this run alone.
+        fingerprint: digest of recipe and code, recorded with the task.
+        limit: only the first rows of the file.
+    """
+
+    corpus: Path
+    version: int
+    staging: Path
+    file: InputFile
+    source: Source
+    policy: Policy
+    output: Output
+    fingerprint: str
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReport:
+    """What a finished task cost; goes to `logs/`, never into the corpus.
+
+    Attributes:
+        cpu: CPU seconds by stage, with `read`, `write`, `ledger` and `total`.
+    """
+
+    task: str
+    rows: int
+    kept: int
+    text_bytes: int
+    input_sha256: str
+    cpu: dict[str, float] = field(default_factory=dict)
+
+
+def run_task(job: Job, progress: Progress | None = None) -> TaskReport:
+    """Run one task to its published record.
+
+    Raises:
+        FairtroveError: the file cannot be read as a whole, or a stage broke conservation; nothing was published.
+    """
+    started = time.process_time()
+    staging = job.staging / job.file.task
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        return _run(job, staging, progress, started)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _run(job: Job, staging: Path, progress: Progress | None, started: float) -> TaskReport:
+    task = job.file.task
+    stages = stages_for(job.source, job.policy)
+    labels = [str(Stage.INTAKE), *(stage.stage for stage in stages)]
+    ledger = Ledger(task, labels)
+    pinned = pins(stages)
+    with localized(job.file, staging) as local:
+        edition = sha256("\0".join([job.fingerprint, json.dumps(pinned, sort_keys=True), local.sha256]).encode())
+        intake = Intake(job.file, local.path, job.source, job.limit)
+        writer = ShardWriter(task, edition.hexdigest()[:10], staging, job.output, ledger.keep)
+        try:
+            _drain(intake, stages, writer, ledger, progress)
+            writer.close()
+        except BaseException:
+            writer.abandon()
+            raise
+        closing = time.process_time()
+        account = ledger.close(intake.rows)
+    record = {
+        "name": task,
+        "source": job.file.source,
+        "kind": job.source.kind,
+        "input": {
+            "name": job.file.name,
+            "bytes": local.bytes,
+            "sha256": local.sha256,
+            "rows": intake.rows,
+            "limit": job.limit,
+        },
+        "fingerprint": job.fingerprint,
+        "evidence": evidence_digests(stages, hosts_of(account)),
+        "stages": labels,
+    }
+    publish_task(job.corpus, job.version, account, writer.shards, writer.staged, staging, record)
+    ended = time.process_time()
+    cpu = {stage.stage: stage.cpu_seconds for stage in stages}
+    cpu |= {
+        "read": intake.cpu_seconds,
+        "write": writer.cpu_seconds,
+        "ledger": ended - closing,
+        "total": ended - started,
+    }
+    return TaskReport(task, account.rows, account.rows_kept, intake.text_bytes, local.sha256, cpu)
+
+
+def _drain(
+    intake: Intake, stages: Sequence[RecordedStage], writer: ShardWriter, ledger: Ledger, progress: Progress | None
+) -> None:
+    def record(stage: str, documents: Sequence[Document], decisions: Sequence[Decision]) -> None:
+        try:
+            entries = [document.entry for document in documents]  # type: ignore[attr-defined]
+        except AttributeError as error:
+            raise ConservationError(
+                f"{ledger.task}: stage {stage} yields documents that were not read from the file; "
+                "a step must pass on the Document that it was given"
+            ) from error
+        ledger.record(stage, entries, decisions, [language_label(document.metadata) for document in documents])
+        if progress and stage == Stage.INTAKE:
+            progress(entries[-1].file_row + 1, intake.text_bytes)
+
+    intake.recorder = record
+    stream = intake.run()
+    for stage in stages:
+        stage.recorder = record
+        stage.cpu_seconds = 0.0
+        stream = stage.run(stream)
+    deque(writer.run(stream), maxlen=0)
+
+
+def stages_for(source: Source, policy: Policy) -> list[RecordedStage]:
+    """The stages of a source, built once per process so that models stay loaded from task to task."""
+    return _stages(source.model_dump_json(exclude={"path"}), policy.model_dump_json(exclude_unset=True))
+
+
+@lru_cache(maxsize=64)
+def _stages(source: str, policy: str) -> list[RecordedStage]:
+    settings = json.loads(source) | {"path": "-"}
+    return build_stages(Source.model_validate(settings), Policy.model_validate_json(policy))
+
+
+def hosts_of(account: Account) -> list[tuple[str, int | None]]:
+    """Every host that a task met."""
+    rhosts = set(account.kept.column("rhost").to_pylist()) | set(account.decisions.column("rhost").to_pylist())
+    return sorted((restore_host(rhost) for rhost in rhosts if rhost), key=lambda host: (host[0], host[1] or 0))
+
+
+def evidence_digests(stages: Sequence[RecordedStage], hosts: Sequence[tuple[str, int | None]]) -> dict[str, str]:
+    """Per stage that consults a snapshot, the digest of what it says about these hosts: a newer snapshot that says the
+    same about them re-runs nothing."""
+    return {
+        stage.stage: stage.evidence_digest(hosts)  # type: ignore[attr-defined]
+        for stage in stages
+        if hasattr(stage, "evidence_digest")
+    }

@@ -10,6 +10,7 @@ on writing. A task that raises fails alone; the others complete.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -25,7 +26,7 @@ from typing import Any
 from datatrove.pipeline.base import PipelineStep
 
 from manifests.schema import FairtroveError
-from pipeline.task import Job, TaskReport, run_task
+from pipeline.task import Job, Progress, TaskReport, run_task
 
 TRIES = 2
 """A task whose worker dies is tried once more: the worker may have been the victim of another's memory."""
@@ -44,11 +45,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Progress of one task: documents and text bytes read so far."""
+    """Progress of one task: documents read so far, and about which share of the file that is."""
 
     job: Job
     documents: int
-    text_bytes: int
+    fraction: float
 
 
 OnStep = Callable[[Step], None]
@@ -91,7 +92,7 @@ class CurateStep(PipelineStep):
             raise FairtroveError("; ".join(failed))
 
 
-def _attempt(job: Job, progress: Callable[[int, int], None] | None) -> Outcome:
+def _attempt(job: Job, progress: Progress | None) -> Outcome:
     try:
         return Outcome(job, run_task(job, progress))
     except FairtroveError as error:
@@ -107,15 +108,15 @@ def _attempt(job: Job, progress: Callable[[int, int], None] | None) -> Outcome:
         return Outcome(job, error=f"{type(error).__name__} at {place}", traceback=traceback.format_exc())
 
 
-def _throttled(job: Job, on_step: OnStep) -> Callable[[int, int], None]:
+def _throttled(job: Job, on_step: OnStep) -> Progress:
     last = 0.0
 
-    def progress(documents: int, text_bytes: int) -> None:
+    def progress(documents: int, fraction: float) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= _REPORT_EVERY:
             last = now
-            on_step(Step(job, documents, text_bytes))
+            on_step(Step(job, documents, fraction))
 
     return progress
 
@@ -176,10 +177,8 @@ def _assign(worker: _Worker, queue: _Queue) -> None:
     job = queue.waiting.popleft()
     queue.tries[job.file.task] = queue.tries.get(job.file.task, 0) + 1
     worker.job = job
-    try:
+    with contextlib.suppress(OSError):  # it died while idle: its sentinel tells, and the job is tried again
         worker.pipe.send(job)
-    except OSError:
-        pass  # it died while idle; its sentinel tells, and the job is tried again
 
 
 def _hear(worker: _Worker, queue: _Queue, on_step: OnStep | None) -> Outcome | None:

@@ -200,7 +200,7 @@ class ShardWriter(PipelineStep):
 
 
 def language_label(metadata: dict[str, Any]) -> str:
-    """`deu_Latn` from FineWeb-2's two columns; `und_Zzzz` for what is no language label, so that it can name a folder."""
+    """`deu_Latn` from FineWeb-2's two columns; `und_Zzzz` for what is no label, since labels name folders."""
     language, script = metadata.get("language"), metadata.get("language_script")
     label = f"{language}_{script}" if script else str(language)
     return label if _LABEL.fullmatch(label) else "und_Zzzz"

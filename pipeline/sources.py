@@ -258,6 +258,14 @@ class Intake(PipelineStep):
                 if decision.kept:
                     yield document
 
+    @property
+    def fraction(self) -> float:
+        """About which share of the file is read: by rows for Parquet, else by text against the file's bytes."""
+        if reader_of(self.file, self.source) == "parquet":
+            total = self.limit or pq.read_metadata(self.local).num_rows
+            return min(1.0, self.rows / total) if total else 1.0
+        return min(1.0, self.text_bytes / self.file.bytes) if self.file.bytes else 1.0
+
     def _admit(self, row: Row) -> tuple[SourceDocument, Decision]:
         task = self.file.task
         identifier = _text_or_none(row.id)

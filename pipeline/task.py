@@ -27,8 +27,8 @@ from pipeline.shards import ShardWriter, language_label
 from pipeline.sources import InputFile, Intake, localized
 from pipeline.stages import RecordedStage, build_stages, pins
 
-Progress = Callable[[int, int], None]
-"""Called with documents and text bytes read so far in the task."""
+Progress = Callable[[int, float], None]
+"""Called with the documents read so far in the task and about which share of the file that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def _drain(
             ) from error
         ledger.record(stage, entries, decisions, [language_label(document.metadata) for document in documents])
         if progress and stage == Stage.INTAKE:
-            progress(entries[-1].file_row + 1, intake.text_bytes)
+            progress(entries[-1].file_row + 1, intake.fraction)
 
     intake.recorder = record
     stream = intake.run()

@@ -1,0 +1,272 @@
+"""The `fairtrove` command."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from manifests.schema import FairtroveError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Curate web-scale text for language-model pretraining and account for every document.",
+)
+console = Console()
+stderr = Console(stderr=True)
+
+RecipeArgument = Annotated[
+    str, typer.Argument(help="A TOML file, or a recipe that ships: sample, corpus, apertus.", show_default=False)
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one key of the recipe; may be repeated."),
+]
+CorpusArgument = Annotated[Path, typer.Argument(help="Folder of a corpus.", show_default=False)]
+
+
+def _exits(command: Callable[..., None]) -> Callable[..., None]:
+    """Errors end in one line on stderr: exit code 2 for what the user gave, 1 for what went wrong on the way."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        from pipeline.recipe import RecipeError
+
+        try:
+            command(*args, **kwargs)
+        except RecipeError as error:
+            _fail(str(error), 2)
+        except FairtroveError as error:
+            _fail(str(error), 1)
+        except KeyboardInterrupt:
+            _fail("interrupted; what was finished is kept, the same command goes on from there", 130)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+
+    return run
+
+
+def _fail(message: str, code: int) -> None:
+    stderr.print(f"[bold red]error:[/] {_escaped(message)}", soft_wrap=True, highlight=False)
+    raise typer.Exit(code)
+
+
+def _escaped(message: str) -> str:
+    return message.replace("[", "\\[")
+
+
+@app.command(
+    epilog="Example: [bold]fairtrove curate corpus --out out/mine --set source.web.path='pages/*.parquet' "
+    "--set policy.web.robots.snapshot=robots.parquet[/]"
+)
+@_exits
+def curate(
+    recipe: RecipeArgument,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the corpus; made if missing, resumed if not.")],
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes; all cores by default.", show_default=False)
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N rows of each input file.")] = None,
+    set_: SetOption = None,
+    keep_old: Annotated[bool, typer.Option("--keep-old", help="Keep the shards of the version replaced.")] = False,
+    skip_failed: Annotated[
+        bool, typer.Option("--skip-failed", help="Publish without input files that fail, and list them.")
+    ] = False,
+) -> None:
+    """Curate a recipe's sources into a corpus: shards, and a record of every decision.
+
+    An interrupted run is resumed by the same command; a finished one does nothing; a changed recipe re-runs what the
+    change affects and publishes the next version.
+    """
+    from pipeline.curate import curate as run
+    from pipeline.curate import make_plan
+    from pipeline.recipe import load_recipe
+    from pipeline.table import print_paths, print_summary
+
+    plan = make_plan(load_recipe(recipe, set_ or []), limit)
+    with _progress() as progress:
+        result = run(
+            plan,
+            out,
+            workers or os.cpu_count() or 1,
+            progress.start,
+            progress.step,
+            progress.end,
+            keep_old=keep_old,
+            skip_failed=skip_failed,
+        )
+    for outcome in result.failed:
+        stderr.print(f"[bold red]failed:[/] {_escaped(outcome.error or '')}", soft_wrap=True, highlight=False)
+    if result.corpus is None:
+        done = len(result.ran) + len(result.resumed) + len(result.adopted)
+        _fail(
+            f"{len(result.failed)} of {len(plan.files)} input files failed ({out}/logs/failures has the details); the "
+            f"other {done} are finished and kept. Mend them and run again, or publish without them: --skip-failed",
+            1,
+        )
+    corpus = result.corpus
+    if corpus is None:
+        raise typer.Exit(1)
+    if result.unchanged:
+        console.print(
+            f"Nothing to do: version {corpus.version} already is what this recipe makes of these inputs "
+            f"({len(result.adopted)} files, {corpus.run['totals']['rows']:,} rows)."
+        )
+    else:
+        carried = len(result.adopted) + len(result.resumed)
+        console.print(
+            f"Version {corpus.version} of [bold]{_escaped(corpus.run['recipe']['name'])}[/] is published: "
+            f"{len(result.ran)} files curated" + (f", {carried} unchanged" if carried else "") + ".\n"
+        )
+        print_summary(console, corpus)
+    print_paths(console, corpus)
+    if result.failed:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: [bold]fairtrove plan apertus[/]")
+@_exits
+def plan(
+    recipe: RecipeArgument,
+    set_: SetOption = None,
+    sample: Annotated[int, typer.Option(min=0, help="Documents per source to measure; 0 measures nothing.")] = 1000,
+) -> None:
+    """Check a recipe, list its work and estimate its cost, without running it.
+
+    Everything that can be reached is checked: keys, paths, snapshots, models. The estimate extrapolates from the first
+    documents of each source's smallest reachable local file.
+    """
+    from pipeline.plan import print_plan
+    from pipeline.recipe import load_recipe
+
+    if not print_plan(console, load_recipe(recipe, set_ or []), sample):
+        raise typer.Exit(2)
+
+
+@app.command(epilog="Example: [bold]fairtrove audit out/sample --json | jq .passed[/]")
+@_exits
+def audit(
+    corpus: CorpusArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")] = False,
+    version: Annotated[int | None, typer.Option(min=1, help="A version other than the newest.")] = None,
+) -> None:
+    """Check a corpus with its manifests: digests, conservation, Merkle roots, evidence. Exit code 1 if one fails."""
+    from manifests.audit import audit as check
+    from manifests.audit import render, to_json
+    from manifests.corpus import open_corpus
+
+    result = check(open_corpus(corpus, version))
+    if as_json:
+        print(json.dumps(to_json(result), indent=1))
+    else:
+        console.print(render(result))
+    if not result.passed:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: [bold]fairtrove report out/sample[/]")
+@_exits
+def report(corpus: CorpusArgument) -> None:
+    """Write the corpus's report, one self-contained HTML page, to CORPUS/report/index.html."""
+    from manifests.corpus import open_corpus
+    from manifests.report import write_report
+    from pipeline.table import shown
+
+    console.print(shown(write_report(open_corpus(corpus))), soft_wrap=True)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        print(f"fairtrove {installed('fairtrove')}")
+        raise typer.Exit()
+
+
+class _Bar:
+    """The progress bar of a run: input files by bytes, documents so far, time."""
+
+    def __init__(self, progress: Progress):
+        self._progress = progress
+        self._bar: TaskID | None = None
+        self._files = 0
+        self._total = 0
+        self._documents: dict[str, int] = {}
+        self._fractions: dict[str, tuple[int, float]] = {}
+
+    def start(self, jobs: list[Any], current: list[str]) -> None:
+        self._total = len(jobs)
+        if jobs:
+            self._bar = self._progress.add_task(
+                "curating", total=sum(job.file.bytes for job in jobs) or 1, documents=0, files=f"0/{len(jobs)}"
+            )
+
+    def step(self, step: Any) -> None:
+        self._documents[step.job.file.task] = step.documents
+        self._fractions[step.job.file.task] = (step.job.file.bytes, step.fraction)
+        self._show()
+
+    def end(self, outcome: Any) -> None:
+        self._fractions[outcome.job.file.task] = (outcome.job.file.bytes, 1.0)
+        if outcome.report:
+            self._documents[outcome.job.file.task] = outcome.report.rows
+        self._files += 1
+        self._show()
+
+    def _show(self) -> None:
+        if self._bar is not None:
+            self._progress.update(
+                self._bar,
+                completed=sum(size * fraction for size, fraction in self._fractions.values()),
+                documents=sum(self._documents.values()),
+                files=f"{self._files}/{self._total}",
+            )
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[_Bar]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[files]} files, {task.fields[documents]:,} documents"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=stderr) as progress:
+        yield _Bar(progress)
+
+
+def main() -> None:
+    """Entry point of the `fairtrove` command."""
+    _quiet_libraries()
+    app()
+
+
+def _quiet_libraries() -> None:
+    """Library chatter on stderr would bury our own one-line errors; FAIRTROVE_DEBUG=1 brings it back."""
+    if os.environ.get("FAIRTROVE_DEBUG") != "1":
+        import logging
+
+        from loguru import logger
+
+        logger.remove()
+        logging.disable(logging.WARNING)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""What a run says at its end: the funnel by stage, the cost, and where to look next."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from manifests.corpus import Corpus
+
+
+@dataclass
+class StageTotals:
+    """One stage over all tasks: rows by what happened to them."""
+
+    rows: int = 0
+    altered: int = 0
+    excluded: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    @property
+    def left(self) -> int:
+        """Rows that go on."""
+        return self.rows - sum(self.excluded.values())
+
+
+def funnel(corpus: Corpus) -> dict[str, StageTotals]:
+    """Totals by stage, in the order of the pass."""
+    stages: dict[tuple[int, str], StageTotals] = defaultdict(StageTotals)
+    for task in corpus.tasks:
+        for count in task["counts"]:
+            totals = stages[count["position"], count["stage"]]
+            totals.rows += count["rows"]
+            if count["action"] == "exclude":
+                totals.excluded[count["reason"]] += count["rows"]
+            elif count["action"] == "alter":
+                totals.altered += count["rows"]
+    merged: dict[str, StageTotals] = {}
+    for (_, stage), totals in sorted(stages.items()):
+        if stage in merged:
+            merged[stage].rows += totals.rows
+            merged[stage].altered += totals.altered
+            for reason, rows in totals.excluded.items():
+                merged[stage].excluded[reason] += rows
+        else:
+            merged[stage] = totals
+    return merged
+
+
+def read_costs(corpus: Path) -> dict[str, Any]:
+    """CPU seconds as the last runs noted them under `logs/`; empty when they are gone."""
+    try:
+        return json.loads((corpus / "logs" / "costs.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+
+
+def print_summary(console: Console, corpus: Corpus) -> None:
+    """The table per stage, one line of speed, one of the law, and the three paths."""
+    costs = read_costs(corpus.path)
+    megabytes = costs.get("text_bytes", 0) / 1e6
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("stage")
+    for heading in ("in", "excluded", "altered", "kept", "CPU ms/MB"):
+        table.add_column(heading, justify="right")
+    table.add_column("excluded by reason")
+    for stage, totals in funnel(corpus).items():
+        seconds = costs.get("read" if stage == "intake" else "stages", 0.0)
+        seconds = seconds.get(stage, 0.0) if isinstance(seconds, dict) else seconds
+        excluded = sum(totals.excluded.values())
+        reasons = sorted(totals.excluded.items(), key=lambda item: (-item[1], item[0]))
+        table.add_row(
+            stage,
+            f"{totals.rows:,}",
+            f"{excluded:,}" if excluded else "·",
+            f"{totals.altered:,}" if totals.altered else "·",
+            f"{totals.left:,}",
+            f"{1000 * seconds / megabytes:.1f}" if megabytes else "·",
+            Text(", ".join(f"{reason} {rows:,}" for reason, rows in reasons), style="dim"),
+        )
+    console.print(table)
+    totals = corpus.run["totals"]
+    console.print(
+        f"\n[bold]{totals['rows']:,}[/] rows in = [bold]{totals['kept']:,}[/] kept + "
+        f"[bold]{totals['excluded']:,}[/] excluded"
+        + ("" if totals["rows"] == totals["kept"] + totals["excluded"] else "  [red]does not add up[/]")
+    )
+    if costs.get("total"):
+        console.print(
+            f"{costs['documents'] / costs['total']:,.0f} documents/s and {megabytes / costs['total']:.2f} MB/s "
+            f"of CPU time ({costs['total']:.1f} CPU-s for {megabytes:.1f} MB of text)"
+        )
+    console.print(f"Merkle root {corpus.root}")
+    for failed, error in corpus.run.get("failed", {}).items():
+        console.print(f"[red]left out[/] {failed}: {error}")
+
+
+def print_paths(console: Console, corpus: Corpus) -> None:
+    """Where to look next."""
+    console.print("\nLook next:")
+    report = corpus.path / "report" / "index.html"
+    for what, path in (
+        ("shards", corpus.path / "shards"),
+        ("manifests", corpus.manifest),
+        ("report", report if report.exists() else f"fairtrove report {shown(corpus.path)}"),
+    ):
+        console.print(f"  {what:10}{shown(path) if isinstance(path, Path) else path}", soft_wrap=True)
+
+
+def shown(path: Path) -> str:
+    """A path as the user would type it: relative when it lies below the current folder."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

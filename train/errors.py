@@ -1,0 +1,9 @@
+"""The trainer's one error: what is wrong, where, and what to do, on one line; the command line ends with exit code 2."""
+
+from __future__ import annotations
+
+from manifests.schema import FairtroveError
+
+
+class TrainError(FairtroveError):
+    """A recipe, tokenizer, cache or checkpoint that training cannot go on with."""

@@ -1,0 +1,175 @@
+"""Goldfish loss masks: which targets a model is never trained on, so that it cannot recite a passage.
+
+Goldfish loss (Hans et al. 2024, arXiv 2406.10209) leaves one target in k out of the loss, chosen by a hash of the h
+tokens that end with it, so that every copy of a passage hides the same tokens. Two variants:
+
+- `reference_keep_mask` is the published one, bit for bit, to reproduce the Apertus release (arXiv 2509.14233, k=h=50).
+- `keep_mask` is ours and the default. The published hash is a wrapping 64-bit product: at h=50 it collects so many
+  factors of two that 9-43 % of windows hash to 0 and are never dropped (real rate 1.0-1.7 % instead of 2 %), order and
+  the token id 1 are invisible to it, id 0 decides a whole window, and windows reach into the neighbouring document, so
+  that a repeated document leaks 37 % of its hidden tokens at another offset. Ours is a polynomial hash over 64 bits
+  (order counts) with a finaliser (every bit decides), cut at the start of the document (the neighbour is irrelevant).
+
+The window sum is a difference of two prefix sums, so its cost does not depend on h. Measured on one shared core,
+8 rows of 4,096 targets: @@OURS@@ M targets/s against @@REF@@ M/s for the reference at h=50.
+
+Shapes: B rows, T targets.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+REFERENCE_TABLE_SIZE = 1_000_003  # a prime, from the published code, as is the seed below
+REFERENCE_TABLE_SEED = 2_971_215_073
+
+# odd, else powers would vanish; 2^64 over the golden ratio, as int64: no small multiple of it is close to 0 modulo 2^64
+_BASE = -7046029254386353131
+_LOW_31_BITS = (1 << 31) - 1  # int64 has no logical shift: an arithmetic shift by 33 leaves 31 true bits
+_MULTIPLIERS = (-49064778989728563, -4265267296055464877)  # MurmurHash3's 64-bit finaliser (public domain), as int64
+
+
+class Variant(StrEnum):
+    """Which mask a recipe asks for."""
+
+    DEFAULT = "default"
+    REFERENCE = "reference"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Goldfish:
+    """A mask and its parameters: one target in `k` is dropped, chosen by the `h` tokens that end with it."""
+
+    variant: Variant
+    k: int
+    h: int
+
+    @property
+    def context(self) -> int:
+        """Tokens before a row's first input that its mask depends on."""
+        return max(self.h - 2, 0) if self.variant is Variant.DEFAULT else 0
+
+
+def keep_mask(
+    targets: Tensor,  # int64 [B, T]
+    k: int,
+    h: int,
+    document_ids: Tensor | None = None,  # integer [B, T]
+    exempt: Sequence[int] = (),
+) -> Tensor:  # bool [B, T]
+    """True where a target stays in the loss.
+
+    A target's window is the `h` targets that end with it, fewer near the start of its document. The same tokens at
+    the same distance from the start of the document, or after at least h - 1 equal tokens, get the same answer in any
+    row, at any offset, beside any neighbour, on any device.
+
+    Args:
+        targets: token ids, row by row.
+        k: one target in k is dropped, 1 or more.
+        h: window length in tokens, 1 or more.
+        document_ids: a document is a run of equal ids in a row; None makes each row one document.
+        exempt: token ids that are never dropped (document boundaries), though windows see them.
+    """
+    _check(targets, k, h)
+    length = targets.shape[1]
+    powers, inverses = _powers(length, targets.device)
+    # sums[i] = Σ_{j<=i} (y[j] + 1) BASE^-j, so that (sums[i] - sums[i-h]) BASE^i weighs y[j] by BASE^(i-j)
+    sums = torch.cumsum((targets + 1).mul_(inverses), dim=1)
+    windows = sums.clone()
+    if h < length:
+        windows[:, h:] -= sums[:, :-h]
+    if document_ids is not None:
+        _cut_at_document_starts(windows, sums, document_ids, h)
+    keep = _finalise(windows.mul_(powers)) > -(1 << 63) + (1 << 64) // k - 1
+    for token in exempt:
+        keep |= targets == token
+    return keep
+
+
+def reference_keep_mask(targets: Tensor, k: int, h: int) -> Tensor:  # int64 [B, T] -> bool [B, T]
+    """The published mask (strategy `hash-table` of the original code, run on CPU), bit for bit.
+
+    key = product of the h targets that end with and include the decided one, wrapping in int64, floor-modulo
+    1,000,003; the target is dropped if table[key] < float32(1/k), where the table is `torch.rand` in float32. The
+    first h - 1 targets of a row are never dropped. Windows cross documents, and special tokens count as any other.
+    """
+    _check(targets, k, h)
+    keep = torch.ones_like(targets, dtype=torch.bool)
+    if targets.shape[1] >= h:
+        keys = torch.remainder(_window_products(targets, h), REFERENCE_TABLE_SIZE)
+        threshold = torch.tensor(1 / k, dtype=torch.float32, device=targets.device)
+        keep[:, h - 1 :] = _reference_table(targets.device)[keys] >= threshold
+    return keep
+
+
+def _check(targets: Tensor, k: int, h: int) -> None:
+    if k < 1 or h < 1:
+        raise ValueError(f"goldfish needs k >= 1 and h >= 1, not k={k}, h={h}")
+    if targets.dtype != torch.int64 or targets.dim() != 2:
+        raise ValueError(f"goldfish needs int64 targets [B, T], not {targets.dtype} {tuple(targets.shape)}")
+
+
+def _cut_at_document_starts(windows: Tensor, sums: Tensor, document_ids: Tensor, h: int) -> None:
+    """Take what lies before a document's start out of the h - 1 windows that reach over it, in place.
+
+    Costs one comparison per target, and the rest only per document. Windows at a row's start are whole already.
+    """
+    length = document_ids.shape[1]
+    begins = document_ids[:, 1:] != document_ids[:, :-1]
+    rows, columns = begins.nonzero(as_tuple=True)
+    starts = rows * length + columns + 1  # flat index of each document's first target
+    row_ends = (rows + 1) * length
+    ends = torch.minimum(torch.cat([starts[1:], row_ends[-1:]]), row_ends)
+    counts = (ends - starts).clamp_max(h - 1)
+    first = torch.repeat_interleave(starts, counts)
+    earlier = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+    places = first + torch.arange(len(first), device=first.device) - earlier
+    windows.view(-1)[places] = sums.view(-1)[places] - sums.view(-1)[first - 1]
+
+
+def _finalise(hashes: Tensor) -> Tensor:
+    """Spread every bit of a 64-bit hash over all bits (a bijection), in place; the result is uniform as int64."""
+    for multiplier in _MULTIPLIERS:
+        hashes.bitwise_xor_(torch.bitwise_right_shift(hashes, 33).bitwise_and_(_LOW_31_BITS)).mul_(multiplier)
+    return hashes.bitwise_xor_(torch.bitwise_right_shift(hashes, 33).bitwise_and_(_LOW_31_BITS))
+
+
+@functools.lru_cache(maxsize=8)
+def _powers(length: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """BASE^i and BASE^-i modulo 2^64 for i in 0..length-1."""
+    inverse = pow(_BASE, -1, 1 << 64)
+    rows = []
+    for factor in (_BASE, inverse - (1 << 64) if inverse >= 1 << 63 else inverse):
+        factors = torch.full((length,), factor, dtype=torch.int64)
+        factors[:1] = 1
+        rows.append(torch.cumprod(factors, dim=0).to(device))
+    return rows[0], rows[1]
+
+
+@functools.lru_cache(maxsize=8)
+def _reference_table(device: torch.device) -> Tensor:
+    """Always drawn on the CPU: generators differ between devices, and the published runs masked in CPU workers."""
+    generator = torch.Generator().manual_seed(REFERENCE_TABLE_SEED)
+    return torch.rand(REFERENCE_TABLE_SIZE, generator=generator, dtype=torch.float32).to(device)
+
+
+def _window_products(targets: Tensor, h: int) -> Tensor:  # [B, T] -> [B, T - h + 1]
+    """Wrapping product of every window of h targets, in log2(h) passes: a wrapping product may be taken in any order."""
+    length = targets.shape[1] - h + 1
+    block, size, offset = targets, 1, 0
+    product = torch.ones_like(targets[:, :length])
+    while True:
+        if h & size:
+            product = product * block[:, offset : offset + length]
+            offset += size
+        if size * 2 > h:
+            return product
+        block = block[:, :-size] * block[:, size:]
+        size *= 2

@@ -1,0 +1,173 @@
+"""The plan: what a recipe would do and cost, without doing it.
+
+Checks what can be reached and lists the work per source. The estimate runs the source's own stages on the first
+documents of its smallest local file, in a temporary folder, and extrapolates CPU seconds per MB of text: the number
+that decides whether a lab can pay for a rebuild, before it pays. One core-hour is 3,600 CPU seconds on this machine.
+"""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from manifests.schema import FairtroveError
+from pipeline.recipe import Policy, Recipe, RecipeError, Source, stage_tables
+from pipeline.sources import InputFile, SourceError, list_files, reader_of
+from pipeline.stages import build_stages
+from pipeline.task import Job, TaskReport, run_task
+
+
+@dataclass
+class SourcePlan:
+    """One source's work.
+
+    Attributes:
+        files: None when the place cannot be reached from here.
+        problem: an error of the recipe, in one line; a run would stop at it.
+        note: why there is no estimate, or what could not be checked.
+        documents, text_bytes: extrapolated.
+        cpu: extrapolated CPU seconds by stage, with `read`, `write` and `ledger`.
+    """
+
+    name: str
+    source: Source
+    stages: list[str]
+    files: list[InputFile] | None = None
+    problem: str | None = None
+    note: str | None = None
+    documents: float = 0.0
+    text_bytes: float = 0.0
+    cpu: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """Size of the input files."""
+        return sum(file.bytes for file in self.files or [])
+
+
+def plan_sources(recipe: Recipe, sample: int) -> list[SourcePlan]:
+    """Check and list every source; measure the ones that are local. Never raises for what the recipe got wrong."""
+    plans = []
+    for name, source in recipe.source.items():
+        policy = recipe.policy_for(name)
+        labels = [stage for stage, _ in stage_tables(policy)]
+        plan = SourcePlan(name, source, labels)
+        plans.append(plan)
+        try:
+            build_stages(source, policy)
+        except RecipeError as error:
+            plan.problem = str(error)
+        try:
+            plan.files = list_files(name, source)
+            for file in plan.files:
+                reader_of(file, source)
+        except SourceError as error:
+            plan.note = f"not reachable from here ({error})"
+            continue
+        except RecipeError as error:
+            plan.problem = plan.problem or str(error)
+            continue
+        if sample and not plan.problem:
+            _estimate(plan, recipe, policy, sample)
+    return plans
+
+
+def _estimate(plan: SourcePlan, recipe: Recipe, policy: Policy, sample: int) -> None:
+    local = [file for file in plan.files or [] if "://" not in file.location and file.bytes]
+    if not local:
+        plan.note = "no local file to measure"
+        return
+    file = min(local, key=lambda file: (file.bytes, file.name))
+    try:
+        report, rows = _measure(file, plan, recipe, policy, sample)
+    except (FairtroveError, OSError) as error:
+        plan.note = f"not measured: {error}"
+        return
+    if not report.rows:
+        plan.note = "not measured: the smallest file is empty"
+        return
+    scale = rows / report.rows * plan.bytes / file.bytes
+    plan.documents = report.rows * scale
+    plan.text_bytes = report.text_bytes * scale
+    plan.cpu = {stage: seconds * scale for stage, seconds in report.cpu.items()}
+
+
+def _measure(file: InputFile, plan: SourcePlan, recipe: Recipe, policy: Policy, sample: int) -> tuple[TaskReport, int]:
+    """Run the first documents twice, the second time warm (models loaded), and count the file's rows."""
+    with tempfile.TemporaryDirectory(prefix="fairtrove-plan-") as folder:
+        out = Path(folder)
+        job = Job(out, 1, out / ".staging", file, plan.source, policy, recipe.output, "plan", sample)
+        run_task(job)
+        return run_task(job), _count_rows(file, plan.source)
+
+
+def _count_rows(file: InputFile, source: Source) -> int:
+    reader = reader_of(file, source)
+    if reader == "parquet":
+        return pq.read_metadata(file.location).num_rows
+    mark = b"\n" if reader == "jsonl" else b"WARC-Type: response"
+    opened = gzip.open if file.location.endswith(".gz") else open
+    with opened(file.location, "rb") as stream:
+        return max(1, sum(block.count(mark) for block in iter(lambda: stream.read(1 << 24), b"")))
+
+
+def print_plan(console: Console, recipe: Recipe, sample: int) -> bool:
+    """Print the work list and the estimate; False if a run would stop at an error of the recipe."""
+    with console.status("checking and measuring"):
+        plans = plan_sources(recipe, sample)
+    console.print(f"[bold]{escape(recipe.name)}[/]  {escape(recipe.description)}\n")
+    console.print(_work_table(plans))
+    measured = [plan for plan in plans if plan.cpu]
+    if measured:
+        console.print()
+        console.print(_cost_table(measured))
+        console.print(f"extrapolated from the first {sample:,} documents of each source's smallest local file")
+    for plan in plans:
+        if plan.problem:
+            console.print(f"[bold red]error:[/] {escape(plan.problem)}", soft_wrap=True, highlight=False)
+        elif plan.note:
+            console.print(f"[yellow]source.{plan.name}:[/] {escape(plan.note)}", soft_wrap=True, highlight=False)
+    return not any(plan.problem for plan in plans)
+
+
+def _work_table(plans: Sequence[SourcePlan]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("source")
+    table.add_column("kind")
+    for heading in ("files", "GB", "documents", "GB text", "core-hours"):
+        table.add_column(heading, justify="right")
+    table.add_column("stages")
+    for plan in plans:
+        known = plan.files is not None
+        table.add_row(
+            plan.name,
+            plan.source.kind,
+            f"{len(plan.files or []):,}" if known else "?",
+            f"{plan.bytes / 1e9:,.3f}" if known else "?",
+            f"{plan.documents:,.0f}" if plan.cpu else "?",
+            f"{plan.text_bytes / 1e9:,.3f}" if plan.cpu else "?",
+            f"{plan.cpu['total'] / 3600:,.3f}" if plan.cpu else "?",
+            " → ".join(plan.stages) or "none",
+        )
+    return table
+
+
+def _cost_table(plans: Sequence[SourcePlan]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("stage")
+    table.add_column("core-hours", justify="right")
+    table.add_column("CPU ms/MB", justify="right")
+    stages = list(dict.fromkeys(stage for plan in plans for stage in plan.cpu))
+    for stage in stages:
+        seconds = sum(plan.cpu.get(stage, 0.0) for plan in plans)
+        megabytes = sum(plan.text_bytes for plan in plans if stage in plan.cpu) / 1e6
+        table.add_row(stage, f"{seconds / 3600:,.3f}", f"{1000 * seconds / megabytes:,.1f}" if megabytes else "?")
+    return table

@@ -274,7 +274,7 @@ def permute(numbers: NDArray[np.int64], size: int, key: int) -> NDArray[np.int64
     """A keyed permutation of 0..size-1, applied to `numbers` without building it.
 
     Four rounds of a Feistel network over the smallest even number of bits that holds `size`; a result outside the
-    range is permuted again until it falls inside (cycle walking, under 4 rounds on average), which keeps it a bijection.
+    range is permuted again until it falls inside (cycle walking, at most 4 times on average), which keeps a bijection.
     """
     half = max(1, (max(size - 1, 1).bit_length() + 1) // 2)
     mask = np.uint64((1 << half) - 1)

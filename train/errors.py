@@ -1,4 +1,4 @@
-"""The trainer's one error: what is wrong, where, and what to do, on one line; the command line ends with exit code 2."""
+"""The trainer's one error: what is wrong, where, and what to do, on one line; the command line then exits with 2."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def _reference_table(device: torch.device) -> Tensor:
 
 
 def _window_products(targets: Tensor, h: int) -> Tensor:  # [B, T] -> [B, T - h + 1]
-    """Wrapping product of every window of h targets, in log2(h) passes: a wrapping product may be taken in any order."""
+    """Wrapping product of every window of h targets, in log2(h) passes: order does not matter to it."""
     length = targets.shape[1] - h + 1
     block, size, offset = targets, 1, 0
     product = torch.ones_like(targets[:, :length])

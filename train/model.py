@@ -193,7 +193,7 @@ class _XIELUFunction(torch.autograd.Function):
         return p.mul_(p).mul_(positive).add_(curve).add_(x, alpha=_XIELU_BETA)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, positive, negative = ctx.saved_tensors
         p = x.clamp_min(0)
         n = x - p

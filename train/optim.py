@@ -9,7 +9,7 @@ half-life grow from the start of the run instead, as in the paper's section 3:
     alpha(t) = alpha min(t / warmup, 1)
     beta3(t): half-life linear in t from that of beta1 to that of beta3
 
-Updates run as one `torch._foreach_*` call over all tensors of a group: for small models the cost is the number of calls.
+Updates run as one `torch._foreach_*` call over all tensors of a group: in small models the number of calls costs.
 """
 
 from __future__ import annotations
@@ -47,7 +47,15 @@ class AdEMAMix(torch.optim.Optimizer):
     ):
         if not all(0 < beta < 1 for beta in betas):
             raise ValueError(f"betas must lie between 0 and 1, not {betas}")
-        defaults = dict(lr=lr, betas=betas, alpha=alpha, warmup=warmup, eps=eps, weight_decay=weight_decay, updates=0)
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "alpha": alpha,
+            "warmup": warmup,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "updates": 0,
+        }
         super().__init__(params, defaults)
 
     @torch.no_grad()
@@ -68,7 +76,7 @@ class AdEMAMix(torch.optim.Optimizer):
         for parameter in parameters:
             if not self.state[parameter]:
                 self.state[parameter] = {name: torch.zeros_like(parameter) for name in ("fast", "slow", "square")}
-        gradients = [p.grad for p in parameters]
+        gradients = [p.grad for p in parameters if p.grad is not None]
         fast, slow, square = ([self.state[p][name] for p in parameters] for name in ("fast", "slow", "square"))
         t, (beta1, beta2, beta3) = group["updates"], group["betas"]
         slow_beta = slow_decay(t, beta1, beta3, group["warmup"])

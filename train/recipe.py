@@ -34,9 +34,9 @@ class TokenizerSection(_Section):
 
     path: str | None = None
     """A `tokenizers` JSON file, relative to the recipe; without it a byte-level BPE is trained on the corpus."""
-    vocab_size: int = Field(8192, ge=260)
+    vocab_size: int = Field(default=8192, ge=260)
     """Tokens of the trained one: 256 bytes and 4 special tokens at least. Not used with `path`."""
-    train_bytes: int = Field(200_000_000, ge=1)
+    train_bytes: int = Field(default=200_000_000, ge=1)
     """Bytes of text to train it on, drawn from all shards alike."""
     begin: str = "<s>"
     """Token before each document (BoD)."""
@@ -51,9 +51,9 @@ class DataSection(_Section):
     """Targets of a row."""
     seed: int = 0
     """Of the shuffle."""
-    validation: float = Field(0.0, ge=0, lt=1)
+    validation: float = Field(default=0.0, ge=0, lt=1)
     """Share of documents held out, by the hash of their key."""
-    validation_rows: int = Field(64, ge=1)
+    validation_rows: int = Field(default=64, ge=1)
     """Rows of the held-out documents to evaluate on, at most."""
 
 
@@ -62,9 +62,9 @@ class GoldfishSection(_Section):
 
     variant: Variant = Variant.DEFAULT
     """`default` (per document, order-sensitive), `reference` (the published one, bit for bit) or `off`."""
-    k: int = Field(50, ge=2)
+    k: int = Field(default=50, ge=2)
     """One target in k is left out."""
-    h: int = Field(50, ge=1)
+    h: int = Field(default=50, ge=1)
     """Tokens whose hash decides, the target included."""
 
 
@@ -76,8 +76,8 @@ class ModelSection(_Section):
     ffn: int = Field(ge=1)
     heads: int = Field(ge=1)
     kv_heads: int = Field(ge=1)
-    rope_theta: float = Field(500_000.0, gt=0)
-    init_std: float = Field(0.008944, gt=0)
+    rope_theta: float = Field(default=500_000.0, gt=0)
+    init_std: float = Field(default=0.008944, gt=0)
     """Standard deviation of the first weights; Apertus' value by default."""
 
     @model_validator(mode="after")
@@ -96,26 +96,26 @@ class OptimizerSection(_Section):
     learning_rate: float = Field(gt=0)
     """Of the plateau."""
     betas: tuple[float, float] = (0.9, 0.999)
-    beta3: float = Field(0.9999, gt=0, lt=1)
+    beta3: float = Field(default=0.9999, gt=0, lt=1)
     """AdEMAMix: decay of the slow average."""
-    alpha: float = Field(8.0, ge=0)
+    alpha: float = Field(default=8.0, ge=0)
     """AdEMAMix: weight of the slow average."""
-    slow_warmup: int = Field(0, ge=0)
+    slow_warmup: int = Field(default=0, ge=0)
     """AdEMAMix: steps over which alpha and beta3 grow."""
-    eps: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(0.1, ge=0)
-    clip: float = Field(0.1, gt=0)
+    eps: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.1, ge=0)
+    clip: float = Field(default=0.1, gt=0)
     """Largest norm of the gradient; Apertus' value by default."""
 
 
 class ScheduleSection(_Section):
     """Warm up, stay, decay; in steps."""
 
-    warmup: int = Field(0, ge=0)
-    cooldown: int = Field(0, ge=0)
-    initial: float = Field(0.1, ge=0, le=1)
+    warmup: int = Field(default=0, ge=0)
+    cooldown: int = Field(default=0, ge=0)
+    initial: float = Field(default=0.1, ge=0, le=1)
     """Learning rate of the first step, as a share of the plateau."""
-    final: float = Field(0.1, ge=0, le=1)
+    final: float = Field(default=0.1, ge=0, le=1)
     """Learning rate after the last step, as a share of the plateau."""
 
 
@@ -125,7 +125,7 @@ class TrainingSection(_Section):
     steps: int = Field(ge=1)
     rows: int = Field(ge=1)
     """Rows of a step, over all workers."""
-    micro_rows: int | None = Field(None, ge=1)
+    micro_rows: int | None = Field(default=None, ge=1)
     """Rows that go through the model at once; gradients of a step add up. None: all."""
     seed: int = 0
     """Of the first weights."""
@@ -133,7 +133,7 @@ class TrainingSection(_Section):
     """bfloat16: matrix products in bfloat16, weights and optimizer state in float32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes a GPU if there is one."""
-    threads: int | None = Field(None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
     """CPU threads; a fixed number gives the same bits on machines with other numbers of cores. None: torch's choice."""
     compile: bool = False
     """torch.compile: 1.5 to 3 times faster steps for a minute or two at the start; needs a C++ compiler."""
@@ -148,17 +148,17 @@ class TrainingSection(_Section):
 class CheckpointSection(_Section):
     """When to save."""
 
-    every: int = Field(100, ge=1)
+    every: int = Field(default=100, ge=1)
     """Steps between checkpoints; the last step always makes one."""
-    keep: int = Field(2, ge=1)
+    keep: int = Field(default=2, ge=1)
     """How many to keep; older ones are deleted."""
 
 
 class SampleSection(_Section):
     """The text that a finished run shows."""
 
-    tokens: int = Field(80, ge=1)
-    temperature: float = Field(0.8, gt=0)
+    tokens: int = Field(default=80, ge=1)
+    temperature: float = Field(default=0.8, gt=0)
     seed: int = 0
 
 

@@ -28,6 +28,7 @@ class DocumentTokenizer:
         tokenizer: the loaded file.
         begin: id of the token before each document (BoD).
         end: id of the token after it (EoD).
+        vocab_size: one more than the largest id, special tokens included.
         digest: SHA-256 of the file, hexadecimal.
         path: the file.
     """
@@ -35,13 +36,9 @@ class DocumentTokenizer:
     tokenizer: Tokenizer
     begin: int
     end: int
+    vocab_size: int
     digest: str
     path: Path
-
-    @property
-    def vocab_size(self) -> int:
-        """One more than the largest id, special tokens included."""
-        return max(self.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each text, without BoD and EoD."""
@@ -68,11 +65,18 @@ def load_tokenizer(path: Path, begin: str = BEGIN_OF_DOCUMENT, end: str = END_OF
     tokenizer.encode_special_tokens = True
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    ids = {name: tokenizer.token_to_id(name) for name in (begin, end)}
-    for name, found in ids.items():
-        if found is None:
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    for name in (begin, end):
+        if name not in vocabulary:
             raise TrainError(f"tokenizer {path}: no token {name!r}; name its own in [tokenizer] begin and end")
-    return DocumentTokenizer(tokenizer, ids[begin], ids[end], hashlib.sha256(content).hexdigest(), path)
+    return DocumentTokenizer(
+        tokenizer=tokenizer,
+        begin=vocabulary[begin],
+        end=vocabulary[end],
+        vocab_size=max(vocabulary.values()) + 1,
+        digest=hashlib.sha256(content).hexdigest(),
+        path=path,
+    )
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, path: Path) -> DocumentTokenizer:

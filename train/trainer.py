@@ -16,6 +16,7 @@ for `transformers`), `summary.json`. Measured: the `tiny` recipe takes @@TINY@@ 
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import shutil
@@ -164,6 +165,8 @@ def print_summary(summary: Summary, recipe: Recipe, console: Console) -> None:
     for line in loss_curve(summary.losses):
         console.print(line, highlight=False, markup=False)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # digests and paths must be copied whole
     table.add_row("loss, first step", f"{summary.first_loss:.3f}")
     table.add_row("loss, last step", f"{summary.last_loss:.3f}")
     if summary.validation_loss is not None:
@@ -171,11 +174,9 @@ def print_summary(summary: Summary, recipe: Recipe, console: Console) -> None:
     if recipe.goldfish.variant is Variant.OFF:
         table.add_row("goldfish", "off")
     else:
-        table.add_row(
-            "goldfish",
-            f"{summary.drop_rate:.2%} of {summary.supervised + summary.dropped:,} targets left out "
-            f"({recipe.goldfish.variant}, k={recipe.goldfish.k}, h={recipe.goldfish.h}: {1 / recipe.goldfish.k:.2%} expected)",
-        )
+        mask = recipe.goldfish
+        nominal = f"{mask.variant}, k={mask.k}, h={mask.h}: {1 / mask.k:.2%} nominal"
+        table.add_row("goldfish", f"{summary.drop_rate:.2%} of targets left out ({nominal})")
     if summary.tokens_per_second is not None:
         table.add_row("speed", f"{summary.tokens_per_second:,.0f} tokens/s")
     table.add_row("corpus root", summary.corpus_root)
@@ -192,7 +193,7 @@ def loss_curve(losses: Sequence[float], width: int = 64, height: int = 8) -> lis
         return []
     width = min(width, len(losses))
     edges = [round(column * len(losses) / width) for column in range(width + 1)]
-    columns = [sum(losses[a:b]) / (b - a) for a, b in zip(edges, edges[1:], strict=False)]
+    columns = [sum(losses[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
     low, high = min(columns), max(columns)
     # the lowest column keeps one eighth of a block, so that it is seen
     eighths = [1 + round((value - low) / ((high - low) or 1) * (8 * height - 1)) for value in columns]

@@ -1,0 +1,412 @@
+"""Trains, calibrates and measures the embedded toxicity model: `python -m filters.models.train_toxicity DATA`.
+
+DATA is the folder that holds `toxicity/train.parquet`, `toxicity/dev.parquet` and `lid/train/sentences.parquet`
+(ordinary sentences, taken as clean text). The script writes `toxicity.npz` (weights), `toxicity.toml` (bias, length
+slope and threshold per language) and the measured part of the card `toxicity.md`. One process and numpy only:
+minibatch AdaGrad over hashed n-grams needs 3 CPU minutes in all, and the same data, numpy and processor give the same
+bytes.
+
+What was tried is in the card; choices that mattered are argued where they are made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import math
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from filters.ngrams import BITS, PIECE, NgramModel, folding_table, hashed_positions
+
+HERE = Path(__file__).parent
+SEED = 1
+EPOCHS, MINING_EPOCHS = 12, 3
+BATCH = 4096
+RATE = 0.3
+PENALTY = 2e-6
+DAMPING = 20.0
+# Windows of 96 codes, one every 32: about the length of what was labelled. On development pages with one toxic passage,
+# windows of 300 / 200 / 100 / 75 codes give AUROC .71 / .73 / .78 / .80.
+BLOCK, SPAN = 32, 3
+WEAK = 0.4  # weight of rows labelled by rule, relative to a person's label
+FALSE_POSITIVES = 0.01  # share of clean pages that a default threshold may exclude
+# Sources whose clean rows are ordinary prose, and sources labelled by people.
+NEUTRAL = {"tatoeba", "wesnoth", "debian_handbook", "libreoffice_help", "icd10", "udhr"}
+HUMAN = {"measuring_hs", "mlma", "germeval2018", "told_br", "poleval2019_cbd", "cold"}
+UNSPACED = {"cmn_Hani", "jpn_Jpan"}
+OFFSETS = dict(zip(BITS, np.cumsum([0, *(1 << bits for bits in BITS.values())]).tolist(), strict=False))
+WIDTH = sum(1 << bits for bits in BITS.values())
+
+
+@dataclass(frozen=True)
+class Row:
+    text: str
+    toxic: bool
+    language: str
+    source: str
+    weak: bool
+
+
+@dataclass(frozen=True)
+class Features:
+    """Rows as lists of table entries: row i holds `entries[pointers[i]:pointers[i + 1]]` and `codes[i]` codes."""
+
+    entries: np.ndarray
+    pointers: np.ndarray
+    codes: np.ndarray
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("data", type=Path, help="folder with toxicity/ and lid/")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder to write to (default: this one)")
+    arguments = parser.parse_args()
+    started = time.process_time()
+
+    random = np.random.default_rng(SEED)
+    labelled = read(arguments.data / "toxicity" / "train.parquet")
+    judged = read(arguments.data / "toxicity" / "dev.parquet")
+    languages = sorted({row.language for row in labelled})
+    sentences = read_sentences(arguments.data / "lid" / "train" / "sentences.parquet", languages)
+    rows = training_rows(labelled, sentences["train"], random)
+    print(f"{len(rows)} training rows, {len(languages)} languages, {time.process_time() - started:.0f} CPU s")
+
+    fold = folding_table()
+    weights, _ = fit(rows, languages, fold, MINING_EPOCHS)
+    rows += mined(quantized(weights, fold), sentences["train"], languages, random)
+    rows = [rows[index] for index in random.permutation(len(rows))]
+    print(f"{len(rows)} rows with mined ones, {time.process_time() - started:.0f} CPU s")
+    weights, biases = fit(rows, languages, fold, EPOCHS)
+    model = quantized(weights, fold)
+    print(f"trained, {time.process_time() - started:.0f} CPU s")
+
+    calibration = calibrate(model, dict(zip(languages, biases.tolist(), strict=True)), sentences["calibrate"], random)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    model.save(arguments.out / "toxicity.npz")
+    write_calibration(calibration, arguments.out / "toxicity.toml")
+    tables = measure(arguments.out, judged, sentences["measure"], languages, random)
+    digests = [
+        f"- `{path.name}`: {path.stat().st_size:,} bytes, SHA-256 `{hashlib.sha256(path.read_bytes()).hexdigest()}`"
+        for path in (arguments.out / "toxicity.npz", arguments.out / "toxicity.toml")
+    ]
+    print("\n".join(tables))
+    write_card(arguments.out / "toxicity.md", [*tables, "", *digests])
+    print(f"{time.process_time() - started:.0f} CPU s in all")
+
+
+def read(path: Path) -> list[Row]:
+    table = pq.read_table(path, columns=["text", "label", "lang", "source", "weak"]).to_pydict()
+    return [
+        Row(text, label == 1, language, source, weak)
+        for text, label, language, source, weak in zip(*table.values(), strict=True)
+    ]
+
+
+def read_sentences(path: Path, languages: Sequence[str]) -> dict[str, dict[str, dict[str, list[str]]]]:
+    """Ordinary sentences by purpose, language and source: 50% to train on, 30% to calibrate, 20% to measure.
+
+    Which purpose a line serves is decided by its digest, so that no line serves two.
+    """
+    table = pq.read_table(path, columns=["text", "lang", "source"]).to_pydict()
+    wanted = set(languages)
+    parts: dict[str, dict[str, dict[str, list[str]]]] = {
+        purpose: defaultdict(lambda: defaultdict(list)) for purpose in ("train", "calibrate", "measure")
+    }
+    for text, language, source in zip(*table.values(), strict=True):
+        if language.startswith("zxx"):
+            continue
+        digest = hashlib.blake2b(text.encode(), digest_size=2).digest()
+        if language not in wanted and digest[1] > 40:
+            continue  # one line in six is plenty for languages that are only a backdrop
+        share = digest[0] / 256
+        purpose = "train" if share < 0.5 else "calibrate" if share < 0.8 else "measure"
+        parts[purpose][language][source].append(text)
+    return parts
+
+
+def training_rows(labelled: Sequence[Row], sentences: dict[str, dict[str, list[str]]], random) -> list[Row]:
+    """Labelled rows, long clean ones cut; toxic ones also inside clean context; ordinary sentences as clean rows."""
+    rows: list[Row] = []
+    for row in labelled:
+        if not row.toxic and len(row.text) > 400:
+            pieces = (row.text[start : start + 300] for start in range(0, min(len(row.text), 4000), 300))
+            rows += [Row(piece, False, row.language, row.source, row.weak) for piece in pieces if len(piece) > 40]
+        else:
+            rows.append(Row(row.text[:600], row.toxic, row.language, row.source, row.weak))
+    rows += _clean_sentences(sentences, {row.language for row in labelled}, random)
+    rows += _in_context(rows, random)
+    order = random.permutation(len(rows))
+    return [rows[index] for index in order]
+
+
+def _clean_sentences(sentences, supported: set[str], random) -> list[Row]:
+    """Ordinary sentences of one source joined to 1-5 lines: 600 rows per source, 40 for a language without labels.
+
+    Without them the clean rows are technical prose and the model takes any story, scripture or health advice for the
+    other side: clean pages flagged at a fixed recall fell by half.
+    """
+    rows = []
+    for language in sorted(sentences):
+        for source in sorted(sentences[language]):
+            lines = sentences[language][source]
+            for _ in range(600 if language in supported else 40):
+                start, count = random.integers(len(lines)), random.integers(1, 6)
+                rows.append(Row("\n".join(lines[start : start + count])[:400], False, language, source, True))
+    return rows
+
+
+def _in_context(rows: Sequence[Row], random) -> list[Row]:
+    """30% of the short toxic rows again between clean ones, and as many clean rows between clean ones.
+
+    A window of a page holds more than the insult; this teaches that clean context does not outvote it.
+    """
+    clean, toxic = defaultdict(list), defaultdict(list)
+    for row in rows:
+        if not row.toxic and row.source not in HUMAN and row.source != "apertium_mt_en":
+            clean[row.language].append(row.text)
+        elif row.toxic and len(row.text) < 200:
+            toxic[row.language].append(row.text)
+    made = []
+    for language in sorted(toxic):
+        context = clean[language]
+        space = "" if language in UNSPACED else " "
+        for text in toxic[language]:
+            if random.random() < 0.3:
+                before, middle, after = (context[index] for index in random.integers(len(context), size=3))
+                left, right = random.integers(0, 50, size=2)
+                for core, label in ((text, True), (middle, False)):
+                    inside = space.join((before[-left:] if left else "", core, after[:right]))
+                    made.append(Row(inside, label, language, "context", True))
+    return made
+
+
+def mined(model: NgramModel, sentences, languages: Sequence[str], random) -> list[Row]:
+    """The windows of clean pages that a first model finds worst, as clean rows: 1,000 per language.
+
+    The maximum over windows looks for exactly these; rows drawn at random hardly show them.
+    """
+    rows = []
+    for language in languages:
+        texts = pages(sentences[language], 2000, random)
+        worst = sorted(zip(model.peaks(texts), texts, strict=True), key=lambda pair: -pair[0].logit)[:1000]
+        rows += [Row(text[peak.start : peak.end], False, language, "mined", False) for peak, text in worst]
+    return rows
+
+
+def featurize(texts: Sequence[str], fold: np.ndarray) -> Features:
+    entries, lengths, codes = [], np.zeros(len(texts), np.int64), np.zeros(len(texts), np.int64)
+    for first in range(0, len(texts), 500):
+        part = texts[first : first + 500]
+        for positions in hashed_positions(part, fold):
+            owners = np.full(len(positions.codes), -1)
+            for start, length, owner in zip(positions.starts, positions.lengths, positions.owners, strict=True):
+                owners[start : start + length] = owner
+            columns, whose = [], []
+            for name, (where, table_rows) in positions.rows.items():
+                owner = owners if where is None else owners[where]
+                mine = owner >= 0
+                columns.append((table_rows[mine] + OFFSETS[name]).astype(np.int32))
+                whose.append(owner[mine])
+            column, owner = np.concatenate(columns), np.concatenate(whose)
+            entries.append(column[np.argsort(owner, kind="stable")])
+            lengths[first : first + len(part)] += np.bincount(owner, minlength=len(part))
+            np.add.at(codes, positions.owners + first, positions.lengths)
+    assert all(len(text) < PIECE for text in texts)  # one piece per row: its features stay in one stretch
+    return Features(np.concatenate(entries), np.concatenate([[0], np.cumsum(lengths)]), codes)
+
+
+def fit(rows: Sequence[Row], languages: Sequence[str], fold: np.ndarray, epochs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Logistic regression by minibatch AdaGrad; returns the weights and one bias per language.
+
+    Languages without labels have only clean rows. They shape the weights, but a bias of their own would learn nothing
+    except "never", so they share a bias that is held at the mean of the others.
+    """
+    features = featurize([row.text for row in rows], fold)
+    index = {language: number for number, language in enumerate(languages)}
+    other = len(languages)
+    language = np.array([index.get(row.language, other) for row in rows])
+    toxic = np.array([row.toxic for row in rows], dtype=np.float32)
+    importance = _importance(rows, language, toxic)
+    norm = (1 / np.sqrt(features.codes + DAMPING)).astype(np.float32)
+    weights, biases = np.zeros(WIDTH, np.float32), np.zeros(other + 1, np.float32)
+    seen, seen_biases = np.full(WIDTH, 1e-6, np.float32), np.full(other + 1, 1e-4, np.float32)
+    pointers = features.pointers
+    random = np.random.default_rng(SEED)
+    batches = len(rows) // BATCH
+    for epoch in range(epochs):
+        loss = 0.0
+        for batch in random.permutation(batches):
+            first, last = batch * BATCH, (batch + 1) * BATCH if batch < batches - 1 else len(rows)
+            part = slice(first, last)
+            entries = features.entries[pointers[first] : pointers[last]]
+            sums = np.add.reduceat(weights.take(entries), pointers[part] - pointers[first])
+            probability = 1 / (1 + np.exp(-(sums * norm[part] + biases[language[part]])))
+            error = (probability - toxic[part]) * importance[part] / (last - first)
+            loss -= float(np.mean(importance[part] * np.log(np.abs(1 - toxic[part] - probability) + 1e-7)))
+            spread = np.repeat(error * norm[part], np.diff(pointers[first : last + 1]))
+            gradient = np.bincount(entries, weights=spread, minlength=WIDTH).astype(np.float32) + PENALTY * weights
+            seen += gradient * gradient
+            weights -= RATE * gradient / np.sqrt(seen)
+            gradient = np.bincount(language[part], weights=error, minlength=other + 1).astype(np.float32)
+            seen_biases += gradient * gradient
+            biases -= RATE * gradient / np.sqrt(seen_biases)
+            biases[other] = biases[:other].mean()
+        print(f"epoch {epoch + 1}: loss {loss / batches:.4f}")
+    return weights, biases[:other]
+
+
+def _importance(rows: Sequence[Row], language: np.ndarray, toxic: np.ndarray) -> np.ndarray:
+    """A person's label counts more than a rule's, and within a language the rarer class is lifted half-way."""
+    importance = np.array([WEAK if row.weak else 1.0 for row in rows], dtype=np.float32)
+    for number in np.unique(language):
+        mine = language == number
+        positive, negative = importance[mine & (toxic == 1)].sum(), importance[mine & (toxic == 0)].sum()
+        if positive:
+            importance[mine & (toxic == 1)] *= np.clip(np.sqrt(negative / positive), 0.3, 3)
+    return importance / importance.mean()
+
+
+def quantized(weights: np.ndarray, fold: np.ndarray) -> NgramModel:
+    """Weights as int8; the one weight in 10,000 beyond the range is clipped, which keeps the steps small."""
+    scale = float(np.quantile(np.abs(weights), 0.9999)) / 127
+    small = np.clip(np.rint(weights / scale), -127, 127).astype(np.int16)
+    tables = {name: small[OFFSETS[name] : OFFSETS[name] + (1 << bits)] for name, bits in BITS.items()}
+    return NgramModel(tables, fold, scale, DAMPING, BLOCK, SPAN)
+
+
+def pages(sources: dict[str, list[str]], count: int, random, insertions: Sequence[str] = ()) -> list[str]:
+    """Pages of consecutive sentences of one source, log-uniformly 200 to 15,000 characters long.
+
+    With `insertions`, one of them stands at a random place of each page.
+    """
+    usable = [lines for _, lines in sorted(sources.items()) if len(lines) >= 100]
+    made = []
+    for number in range(count if usable else 0):
+        lines = usable[number % len(usable)]
+        target, start = math.exp(random.uniform(math.log(200), math.log(15_000))), int(random.integers(len(lines)))
+        page: list[str] = []
+        while sum(map(len, page)) < target:
+            page.append(lines[(start + len(page)) % len(lines)])
+        if insertions:
+            page.insert(int(random.integers(len(page) + 1)), insertions[int(random.integers(len(insertions)))])
+        made.append("\n".join(page))
+    return made
+
+
+def calibrate(model: NgramModel, biases: dict[str, float], sentences, random) -> dict[str, dict[str, float]]:
+    """Bias, length slope and threshold per language, and `default` for the languages without labels.
+
+    The maximum over windows grows with their number. Its growth on clean pages is close to linear in the logarithm of
+    that number, so the slope is fitted there and subtracted; then one threshold serves all lengths. The threshold is
+    the quantile of clean pages that leaves `FALSE_POSITIVES` above it.
+    """
+    found: dict[str, dict[str, float]] = {}
+    backdrop: list[str] = []
+    for language in sorted(sentences):
+        if language not in biases:
+            backdrop += pages(sentences[language], 8, random)
+    clean = {language: pages(sentences[language], 1500, random) for language in biases} | {"default": backdrop}
+    for language, texts in clean.items():
+        bias = biases.get(language, float(np.mean(list(biases.values()))))
+        peaks = model.peaks(texts)
+        logits = np.array([peak.logit for peak in peaks]) + bias
+        sizes = np.log([max(peak.windows, 1) for peak in peaks])
+        slope = max(float(np.polyfit(sizes, logits, 1)[0]), 0.0)
+        level = float(np.quantile(logits - slope * sizes, 1 - FALSE_POSITIVES))
+        found[language] = {
+            "bias": round(bias, 4),
+            "slope": round(slope, 4),
+            "threshold": round(1 / (1 + math.exp(-level)), 4),
+            "pages": len(texts),
+        }
+    return found
+
+
+def write_calibration(calibration: dict[str, dict[str, float]], path: Path) -> None:
+    lines = [
+        "# Written by `python -m filters.models.train_toxicity`. Per language: bias of the logit; slope, subtracted once",
+        "# per natural logarithm of the number of windows; threshold, which 1% of clean pages reach; pages it rests on.",
+        "# `default` serves languages without labelled text: they are scored, and kept unless a policy sets a threshold.",
+    ]
+    for language, values in calibration.items():
+        lines += ["", f"[{language}]", *(f"{name} = {value}" for name, value in values.items())]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def measure(folder: Path, judged: Sequence[Row], sentences, languages: Sequence[str], random) -> list[str]:
+    """Markdown tables of what the written model does on rows and pages it has not seen."""
+    from filters.toxicity import Embedded
+
+    model = Embedded(folder / "toxicity.npz", folder / "toxicity.toml")
+    head = "| language | AUROC, human labels | recall at 5% FPR | flagged: toxic / clean comments | AUROC, all rows |"
+    head += " long-page AUROC | toxic pages flagged | clean pages flagged: < 1k / 1-4k / > 4k chars |"
+    lines = [head, "|" + "---|" * 8]
+    columns = []
+    for language in languages:
+        rows = [row for row in judged if row.language == language]
+        scores = np.array([mark.score for mark in model.marks([row.text for row in rows], [language] * len(rows))])
+        toxic = np.array([row.toxic for row in rows])
+        human = np.array([row.source in HUMAN for row in rows])
+        threshold = model.threshold(language)
+        clean = pages(sentences[language], 300, random)
+        insults = [row.text for row in rows if row.toxic and 15 < len(row.text) < 250]
+        dirty = pages(sentences[language], 300, random, insults)
+        clean_scores, dirty_scores = (
+            np.array([mark.score for mark in model.marks(texts, [language] * len(texts))]) for texts in (clean, dirty)
+        )
+        sizes = np.array([len(text) for text in clean])
+        bins = [clean_scores[(sizes >= low) & (sizes < high)] for low, high in ((0, 1e3), (1e3, 4e3), (4e3, 1e9))]
+        area, recall, flagged = None, None, "-"
+        if human.any():
+            area = auroc(toxic[human], scores[human])
+            recall = recall_at(toxic[human], scores[human], 0.05)
+            shares = [(scores[human & (toxic == kind)] >= threshold).mean() for kind in (True, False)]
+            flagged = " / ".join(f"{share:.1%}" for share in shares)
+        long = auroc(np.r_[np.ones(len(dirty)), np.zeros(len(clean))].astype(bool), np.r_[dirty_scores, clean_scores])
+        columns.append((area, recall, auroc(toxic, scores), long, (dirty_scores >= threshold).mean()))
+        cells = [
+            language,
+            *("-" if value is None else f"{value:.3f}" for value in (area, recall)),
+            flagged,
+            f"{columns[-1][2]:.3f}",
+            f"{long:.3f}",
+            f"{columns[-1][4]:.1%}",
+            " / ".join(f"{(part >= threshold).mean():.1%}" for part in bins),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    means = [np.mean([column[place] for column in columns if column[place] is not None]) for place in range(5)]
+    lines.append(f"| mean | {means[0]:.3f} | {means[1]:.3f} | | {means[2]:.3f} | {means[3]:.3f} | {means[4]:.1%} | |")
+    return lines
+
+
+def auroc(toxic: np.ndarray, scores: np.ndarray) -> float:
+    """Probability that a toxic row scores above a clean one, ties counting half."""
+    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(count) - (count - 1) / 2)[place]
+    positive, negative = int(toxic.sum()), int((~toxic).sum())
+    return float((ranks[toxic].sum() - positive * (positive + 1) / 2) / (positive * negative))
+
+
+def recall_at(toxic: np.ndarray, scores: np.ndarray, rate: float) -> float:
+    """Share of toxic rows above the score that `rate` of the clean rows exceed."""
+    return float((scores[toxic] > np.quantile(scores[~toxic], 1 - rate)).mean())
+
+
+def write_card(path: Path, lines: Sequence[str]) -> None:
+    """Replace what stands between the card's markers; a new card starts with the measured part alone."""
+    opening, closing = "<!-- measured: written by the training script -->", "<!-- end of measured -->"
+    text = path.read_text(encoding="utf-8") if path.exists() else f"{opening}\n{closing}\n"
+    before, _, rest = text.partition(opening)
+    _, _, after = rest.partition(closing)
+    path.write_text(before + opening + "\n" + "\n".join(lines) + "\n" + closing + after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,6 @@ def keep(reason: str) -> Decision:
 
 NAMED = Evidence(
     "robots.txt",
-    host="a.example.net",
     agents="GPTBot,CCBot",
     basis="named",
     line=3,
@@ -46,7 +46,6 @@ NAMED = Evidence(
 )
 STAR = Evidence(
     "robots.txt",
-    host="b.example.net",
     agents="GPTBot,CCBot,ClaudeBot",
     basis="star",
     line=2,
@@ -129,8 +128,7 @@ def curate(
         ledger.record(stage, [entries[row] for row in alive], decisions, languages)
         alive = [row for row, decision in zip(alive, decisions, strict=True) if decision.kept]
     for row in alive:
-        fate = fates[row]
-        if fate:
+        if entries[row].redactions:
             documents[row]["text"] += " <email-pii> <email-pii> <iban-pii>"
             documents[row]["redactions"] = 3
     shards: list[dict[str, Any]] = []
@@ -148,9 +146,7 @@ def curate(
             text = documents[row]["text"].encode()
             digest = sha256(text).digest()[:16]
             document = documents[row]
-            ledger.keep(
-                entries[row], name, shard_row, digest, len(text), document["language"], document["license"]
-            )
+            ledger.keep(entries[row], name, shard_row, digest, len(text), document["language"], document["license"])
     return ledger.close(rows), shards, staged
 
 
@@ -239,7 +235,7 @@ def _document(task: str, source: str, row: int, hosts: tuple[str, ...], salt: st
         if row % 4
         else None,
         "dump": "CC-MAIN-2024-18",
-        "url": None if row % 10 == 3 else f"https://{hosts[row % len(hosts)]}/{row}",
+        "url": None if row % 23 == 19 else f"https://{hosts[row % len(hosts)]}/{row}",
         "date": "2024-04-20T00:00:00Z",
         "source": source,
         "kind": "web",
@@ -253,10 +249,14 @@ def _document(task: str, source: str, row: int, hosts: tuple[str, ...], salt: st
 
 
 def _answer(stage: str, fate: tuple[int, str, Decision] | None, document: Mapping[str, Any]) -> Decision:
-    if fate and fate[1] == stage:
-        return fate[2]
     if stage == "robots" and document["url"] is None:
         return keep("no_url")
+    if fate and fate[1] == stage:
+        decision = fate[2]
+        if stage == "robots" and decision.evidence:
+            host = document["url"].split("/")[2]
+            return replace(decision, evidence=replace(decision.evidence, host=host))
+        return decision
     if stage == "robots" and "example.org" in document["url"]:
         return UNKNOWN
     if stage == "license" and document["license"]:

@@ -37,7 +37,7 @@ from tests.bench.resources import usage
 
 BAR = 2.0  # "at least 2x the baseline's MB per CPU second"
 CORPUS_MB = 60e6  # 15T tokens at 4 bytes of text each
-STAGES = ("start", "read", "intake", "robots", "license", "language", "toxicity", "pii", "write", "rest")
+STAGES = ("start", "read", "intake", "robots", "license", "language", "toxicity", "pii", "ledger", "write", "rest")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Measure:
 
     def stage_seconds(self) -> dict[str, float]:
         """CPU seconds by row of the table; `rest` is what the kernel counted and the program did not name."""
-        seconds = {name: float(self.costs[name]) for name in ("start", "read", "write") if name in self.costs}
+        seconds = {name: float(self.costs[name]) for name in ("start", "read", "ledger", "write") if name in self.costs}
         seconds |= {name: float(value) for name, value in self.costs["stages"].items()}
         return seconds | {"rest": self.cpu_seconds - sum(seconds.values())}
 
@@ -126,8 +126,8 @@ def run_program(command: Sequence[str], report: Path) -> Measure:
 
     Args:
         command: module and arguments.
-        report: JSON file that the program leaves: `stages`, `read`, `write` in CPU seconds, `documents`, and `clock`
-            for what measuring took, which is not counted.
+        report: JSON file that the program leaves: `stages`, `read`, `write` and more in CPU seconds, `documents`, and
+            `clock` for what measuring took, which is not counted.
 
     Raises:
         ProgramError: it failed, or left no report.

@@ -51,12 +51,13 @@ class Plan:
     recipe: Recipe
     files: list[InputFile]
     fingerprints: dict[str, str]
-    pins: dict[str, str]
+    pins: dict[str, dict[str, str]]
     limit: int | None
 
-    def bytes_of(self, source: str) -> int:
-        """Bytes of a source's input files."""
-        return sum(file.bytes for file in self.files if file.source == source)
+    @property
+    def all_pins(self) -> dict[str, str]:
+        """Digests of every snapshot that the run consults, by source, stage and name."""
+        return {f"{source}.{name}": digest for source, found in self.pins.items() for name, digest in found.items()}
 
 
 @dataclass
@@ -88,7 +89,7 @@ def make_plan(recipe: Recipe, limit: int | None = None) -> Plan:
     """
     files: list[InputFile] = []
     fingerprints: dict[str, str] = {}
-    pinned: dict[str, str] = {}
+    pinned: dict[str, dict[str, str]] = {}
     for name, source in recipe.source.items():
         stages = build_stages(source, recipe.policy_for(name))
         listed = list_files(name, source)
@@ -96,7 +97,7 @@ def make_plan(recipe: Recipe, limit: int | None = None) -> Plan:
             reader_of(file, source)
         files += listed
         fingerprints[name] = fingerprint(source, stages, recipe.output.model_dump(mode="json"), limit)
-        pinned |= {f"{name}.{key}": digest for key, digest in pins(stages).items()}
+        pinned[name] = pins(stages)
     return Plan(recipe, files, fingerprints, pinned, limit)
 
 
@@ -203,6 +204,7 @@ def _job(plan: Plan, out: Path, version: int, staging: Path, file: InputFile) ->
         policy=plan.recipe.policy_for(file.source),
         output=plan.recipe.output,
         fingerprint=plan.fingerprints[file.source],
+        pins=plan.pins[file.source],
         limit=plan.limit,
     )
 
@@ -216,7 +218,7 @@ def _run_description(plan: Plan) -> dict[str, Any]:
     return {
         "recipe": {"name": plan.recipe.name, "digest": plan.recipe.digest, "policy": policies},
         "code": code_version(),
-        "pins": plan.pins,
+        "pins": plan.all_pins,
     }
 
 
@@ -259,10 +261,12 @@ def _same_evidence(plan: Plan, out: Path, version: int, file: InputFile, record:
         return True
     run = version_folder(out, version) / "run.json"
     with contextlib.suppress(OSError, ValueError, KeyError):
-        if json.loads(run.read_bytes())["pins"] == plan.pins:
+        if json.loads(run.read_bytes())["pins"] == plan.all_pins:
             return True
-    source = plan.recipe.source[file.source]
-    stages = stages_for(source, plan.recipe.policy_for(file.source))
+    name = file.source
+    stages = stages_for(
+        plan.recipe.source[name], plan.recipe.policy_for(name), plan.fingerprints[name], plan.pins[name]
+    )
     return evidence_digests(stages, _recorded_hosts(version_folder(out, version), file.task)) == record["evidence"]
 
 

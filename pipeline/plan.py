@@ -21,7 +21,7 @@ from rich.table import Table
 from manifests.schema import FairtroveError
 from pipeline.recipe import Policy, Recipe, RecipeError, Source, stage_tables
 from pipeline.sources import InputFile, SourceError, list_files, reader_of
-from pipeline.stages import build_stages
+from pipeline.stages import build_stages, pins
 from pipeline.task import Job, TaskReport, run_task
 
 
@@ -104,7 +104,8 @@ def _measure(file: InputFile, plan: SourcePlan, recipe: Recipe, policy: Policy, 
     """Run the first documents twice, the second time warm (models loaded), and count the file's rows."""
     with tempfile.TemporaryDirectory(prefix="fairtrove-plan-") as folder:
         out = Path(folder)
-        job = Job(out, 1, out / ".staging", file, plan.source, policy, recipe.output, "plan", sample)
+        pinned = pins(build_stages(plan.source, policy))
+        job = Job(out, 1, out / ".staging", file, plan.source, policy, recipe.output, "plan", pinned, sample)
         run_task(job)
         return run_task(job), _count_rows(file, plan.source)
 

@@ -10,7 +10,7 @@ import json
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
@@ -21,7 +21,7 @@ from datatrove.data import Document
 from filters.decision import Decision
 from manifests.ledger import Account, Ledger
 from manifests.publish import publish_task
-from manifests.schema import ConservationError, Stage, restore_host
+from manifests.schema import ConservationError, FairtroveError, Stage, restore_host
 from pipeline.recipe import Output, Policy, Source
 from pipeline.shards import ShardWriter, language_label
 from pipeline.sources import InputFile, Intake, localized
@@ -40,6 +40,7 @@ class Job:
         version: number of the version in the making.
         staging: folder for temporary files, of this run alone.
         fingerprint: digest of recipe and code, recorded with the task.
+        pins: digests of the snapshots that the plan found; the task refuses any other.
         limit: only the first rows of the file.
     """
 
@@ -51,6 +52,7 @@ class Job:
     policy: Policy
     output: Output
     fingerprint: str
+    pins: Mapping[str, str]
     limit: int | None = None
 
 
@@ -88,12 +90,13 @@ def run_task(job: Job, progress: Progress | None = None) -> TaskReport:
 
 def _run(job: Job, staging: Path, progress: Progress | None, started: float) -> TaskReport:
     task = job.file.task
-    stages = stages_for(job.source, job.policy)
+    stages = stages_for(job.source, job.policy, job.fingerprint, job.pins)
+    if pins(stages) != job.pins:
+        raise FairtroveError(f"{task}: a robots.txt snapshot changed after the run began; run again")
     labels = [str(Stage.INTAKE), *(stage.stage for stage in stages)]
     ledger = Ledger(task, labels)
-    pinned = pins(stages)
     with localized(job.file, staging) as local:
-        edition = sha256("\0".join([job.fingerprint, json.dumps(pinned, sort_keys=True), local.sha256]).encode())
+        edition = sha256("\0".join([job.fingerprint, json.dumps(job.pins, sort_keys=True), local.sha256]).encode())
         intake = Intake(job.file, local.path, job.source, job.limit)
         writer = ShardWriter(task, edition.hexdigest()[:10], staging, job.output, ledger.keep)
         try:
@@ -155,13 +158,15 @@ def _drain(
     deque(writer.run(stream), maxlen=0)
 
 
-def stages_for(source: Source, policy: Policy) -> list[RecordedStage]:
+def stages_for(source: Source, policy: Policy, fingerprint: str, pinned: Mapping[str, str]) -> list[RecordedStage]:
     """The stages of a source, built once per process so that models stay loaded from task to task."""
-    return _stages(source.model_dump_json(exclude={"path"}), policy.model_dump_json(exclude_unset=True))
+    files = fingerprint + json.dumps(pinned, sort_keys=True)
+    return _stages(source.model_dump_json(exclude={"path"}), policy.model_dump_json(exclude_unset=True), files)
 
 
 @lru_cache(maxsize=64)
-def _stages(source: str, policy: str) -> list[RecordedStage]:
+def _stages(source: str, policy: str, files: str) -> list[RecordedStage]:
+    """`files` only tells apart two states of the same paths."""
     settings = json.loads(source) | {"path": "-"}
     return build_stages(Source.model_validate(settings), Policy.model_validate_json(policy))
 

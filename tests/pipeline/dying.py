@@ -1,0 +1,43 @@
+"""Worker main loops that die of SIGKILL, for the tests of the executor."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pipeline.executors
+from pipeline.executors import Outcome
+from pipeline.task import Job
+
+_work = pipeline.executors._work
+_attempt = pipeline.executors._attempt
+
+
+def work(pipe: Any, watched: Any) -> None:
+    """Dies at the first task of the first worker that gets here, once."""
+    pipeline.executors._attempt = _die_once
+    _work(pipe, watched)
+
+
+def work_but_die_on_001(pipe: Any, watched: Any) -> None:
+    """Dies at each attempt of one task."""
+    pipeline.executors._attempt = _die_on_001
+    _work(pipe, watched)
+
+
+def _die_once(job: Job, progress: Any) -> Outcome:
+    marker = Path(os.environ["FAIRTROVE_TEST_MARKER"])
+    try:
+        marker.touch(exist_ok=False)
+    except FileExistsError:
+        return _attempt(job, progress)
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("unreachable")
+
+
+def _die_on_001(job: Job, progress: Any) -> Outcome:
+    if job.file.task.endswith("001"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return _attempt(job, progress)

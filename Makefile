@@ -14,7 +14,7 @@ BIN  := $(VENV)/bin
 RUN  := $(BIN)/fairtrove
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train corpus plan audit report train test test-all bench lint clean
+.PHONY: help setup setup-train corpus plan audit report train test test-slow test-all bench lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,7 +62,10 @@ train: $(VENV)/.train ## train the tiny model on CORPUS=… with Goldfish maskin
 test: $(VENV)/.train ## run the tests
 	@$(BIN)/pytest -m 'not slow and not bench'
 
-test-all: $(VENV)/.train ## run the tests, slow ones too
+test-slow: $(VENV)/.train ## run the tests that need minutes
+	@$(BIN)/pytest -m 'slow and not bench'
+
+test-all: $(VENV)/.train ## run both
 	@$(BIN)/pytest -m 'not bench'
 
 bench: $(VENV)/.curate ## measure the pass against a peer, with ratios

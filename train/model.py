@@ -52,7 +52,7 @@ class Apertus(nn.Module):
         self.shape = shape
         self.embed_tokens = nn.Embedding(shape.vocab_size, shape.dim)
         self.layers = nn.ModuleList(Block(shape) for _ in range(shape.layers))
-        self.norm = nn.RMSNorm(shape.dim, eps=shape.norm_eps)
+        self.norm = RMSNorm(shape.dim, eps=shape.norm_eps)
         self.lm_head = nn.Linear(shape.dim, shape.vocab_size, bias=False)
 
     def initialize(self, generator: torch.Generator | None = None) -> None:
@@ -105,9 +105,9 @@ class Block(nn.Module):
 
     def __init__(self, shape: ModelShape):
         super().__init__()
-        self.attention_layernorm = nn.RMSNorm(shape.dim, eps=shape.norm_eps)
+        self.attention_layernorm = RMSNorm(shape.dim, eps=shape.norm_eps)
         self.self_attn = Attention(shape)
-        self.feedforward_layernorm = nn.RMSNorm(shape.dim, eps=shape.norm_eps)
+        self.feedforward_layernorm = RMSNorm(shape.dim, eps=shape.norm_eps)
         self.mlp = FeedForward(shape)
 
     def forward(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor], mask_B1TT: Tensor | None) -> Tensor:
@@ -126,8 +126,8 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(shape.dim, shape.kv_heads * width, bias=False)
         self.v_proj = nn.Linear(shape.dim, shape.kv_heads * width, bias=False)
         self.o_proj = nn.Linear(shape.heads * width, shape.dim, bias=False)
-        self.q_norm = nn.RMSNorm(width, eps=shape.norm_eps)
-        self.k_norm = nn.RMSNorm(width, eps=shape.norm_eps)
+        self.q_norm = RMSNorm(width, eps=shape.norm_eps)
+        self.k_norm = RMSNorm(width, eps=shape.norm_eps)
 
     def forward(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor], mask_B1TT: Tensor | None) -> Tensor:
         B, T, _ = x_BTD.shape
@@ -143,6 +143,13 @@ class Attention(nn.Module):
             enable_gqa=self.heads != self.kv_heads,
         )
         return self.o_proj(out_BHTC.transpose(1, 2).reshape(B, T, -1))
+
+
+class RMSNorm(nn.RMSNorm):
+    """RMSNorm in the precision of its input, also under autocast, where weights stay in float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
 class FeedForward(nn.Module):

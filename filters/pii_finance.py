@@ -1,0 +1,270 @@
+"""Recognizers of bank accounts, payment cards and crypto wallets.
+
+Presidio's `IbanRecognizer`, `CreditCardRecognizer` and `CryptoRecognizer` check what is valid (country format and
+mod 97, Luhn, base58check and bech32). Ours is the cutting: an IBAN ends after its country's length whatever follows,
+groups may be parted by any space or dash, issuers include Mastercard's 2-series, Mir and UnionPay, and coins other
+than Bitcoin have their own check.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from hashlib import sha256
+
+from presidio_analyzer.predefined_recognizers import CreditCardRecognizer, CryptoRecognizer, IbanRecognizer
+from stdnum import iban as stdnum_iban
+
+from filters.pii_recognizer import SpanRecognizer
+
+
+class Iban(SpanRecognizer):
+    """International bank account numbers of all countries, spaced, dashed, compact, any case; mod 97 must hold."""
+
+    kind = "IBAN"
+
+    def spans(self, window: str, language: str) -> Iterator[tuple[int, int]]:
+        for match in _IBAN_START.finditer(window):
+            length = _IBAN_LENGTHS.get(match[1].upper())
+            end = _take(window, match.start(1), length) if length else 0
+            if end and _valid_iban(window[match.start(1) : end]):
+                yield match.start(1), end
+
+
+class Card(SpanRecognizer):
+    """Payment cards: issuer range, length, grouping as printed, Luhn."""
+
+    kind = "CREDIT_CARD"
+
+    def spans(self, window: str, language: str) -> Iterator[tuple[int, int]]:
+        for match in _CARD.finditer(window):
+            text = match[0]
+            digits = re.sub("[ .-]", "", text)
+            if len(digits) not in _issuer_lengths(digits) or not _card().validate_result(digits):
+                continue
+            if len(set(digits)) < 3:  # 4444 4444 4444 4448: a test or a filler
+                continue
+            # 13 digits are an EAN or a time stamp ten times as often as an old Visa.
+            before = window[max(0, match.start() - 32) : match.start()]
+            if len(digits) == 13 and not _CARD_LABEL.search(before):
+                continue
+            yield match.span()
+
+
+class Crypto(SpanRecognizer):
+    """Wallet addresses: Bitcoin, Ethereum, Litecoin, Dogecoin, Dash, Tron, XRP, Zcash, Monero, Cardano, Bitcoin Cash."""
+
+    kind = "CRYPTO"
+
+    def spans(self, window: str, language: str) -> Iterator[tuple[int, int]]:
+        for match in _WALLET.finditer(window):
+            if _valid_wallet(match[0]):
+                yield match.span()
+
+
+# --- IBAN -------------------------------------------------------------------------------------------------------
+
+_IBAN_START = re.compile(r"(?:(?<![A-Za-z0-9])|(?<=IBAN)|(?<=iban))([A-Za-z]{2})[0-9]{2}(?=[ .-]?[A-Za-z0-9])")
+# ISO 13616 registry, release 99.
+_IBAN_LENGTHS = {
+    country: int(length)
+    for length, countries in {
+        15: "NO", 16: "BE", 18: "DK FO FI GL NL SD FK", 19: "MK SI", 20: "AT BA EE KZ LT LU XK MN",
+        21: "CH HR LI LV", 22: "BG BH CR DE GB GE IE ME RS VA", 23: "AE GI IL IQ TL SO OM",
+        24: "AD CZ ES MD PK RO SA SE SK TN VG", 25: "LY PT ST", 26: "IS TR", 27: "BI DJ FR GR IT MC MR SM",
+        28: "AL AZ BY CY DO GT HN HU LB NI PL SV", 29: "BR EG PS QA UA", 30: "JO KW MU YE", 31: "MT SC", 32: "LC",
+        33: "RU",
+    }.items()
+    for country in countries.split()
+}  # fmt: skip
+
+
+def _take(window: str, start: int, length: int) -> int:
+    """End of `length` ASCII letters and digits from `start`, single separators between them; 0 if there are not."""
+    position, taken, gap = start, 0, 0
+    while taken < length:
+        if position >= len(window):
+            return 0
+        character = window[position]
+        if character.isascii() and character.isalnum():
+            taken, gap = taken + 1, 0
+        elif character in " -." and gap < 1:
+            gap += 1
+        else:
+            return 0
+        position += 1
+    following = window[position : position + 1]
+    return 0 if following.isascii() and following.isalnum() else position
+
+
+def _valid_iban(text: str) -> bool:
+    if text != text.upper() and text != text.lower() and text[2:] != text[2:].upper():
+        return False
+    compact = re.sub("[ .-]", "", text).upper()
+    # Presidio lacks some countries of the registry and has a wrong length for Portugal (21 for 25); stdnum has them.
+    return _iban().validate_result(compact) is True or bool(stdnum_iban.is_valid(compact, check_country=False))
+
+
+# --- cards ------------------------------------------------------------------------------------------------------
+
+_CARD = re.compile(
+    r"(?<![0-9A-Za-z])(?<![0-9][.,-])(?<![0-9]{4} )(?<![A-Z]{2}[0-9]{2} )(?:[0-9]{12,19}|[0-9]{4}([ .-])[0-9]{4}\1[0-9]{4}\1[0-9]{4}(?:\1[0-9]{3})?"
+    r"|[0-9]{4}([ -])[0-9]{6}\2[0-9]{4,5}|[0-9]{6}[ -][0-9]{13})"
+    r"(?![0-9A-Za-z]|[.,-][0-9]| [0-9]{4}(?![0-9]))"
+)
+_CARD_LABEL = re.compile(
+    r"card|visa|carte|kart|tarjeta|cartão|cartao|carta|карт|カード|卡|카드|บัตร|بطاقة|כרטיס|कार्ड|kort", re.IGNORECASE
+)
+
+
+def _issuer_lengths(digits: str) -> tuple[int, ...]:
+    """Lengths that the issuer of this number range uses (ISO/IEC 7812 ranges as published by the networks)."""
+    two, four = int(digits[:2]), int(digits[:4])
+    if digits[0] == "4":
+        return (13, 16, 19)
+    if 51 <= two <= 55 or 2221 <= four <= 2720:
+        return (16,)
+    if two in (34, 37):
+        return (15,)
+    if 3000 <= four <= 3059 or four == 3095 or two in (36, 38, 39):
+        return (14, 16)
+    if 3528 <= four <= 3589:
+        return (16, 17, 18, 19)
+    if four == 6011 or two in (64, 65):
+        return (16, 19)
+    if two == 62 or four in (8171, 8165):
+        return (16, 17, 18, 19)
+    if 2200 <= four <= 2204:  # Mir
+        return (16,)
+    if two == 60 or two == 81 or four == 9792:  # RuPay, Troy
+        return (16,)
+    if two in (50, 56, 57, 58, 63, 67, 68):  # Maestro
+        return (16, 18, 19)
+    return ()
+
+
+# --- wallets ----------------------------------------------------------------------------------------------------
+
+_WALLET = re.compile(r"(?<![0-9A-Za-z])(?:0x)?[0-9A-Za-z]{25,110}+(?![0-9A-Za-z])")
+_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_RIPPLE = "rpshnaf39wBUDNEGHJKLM4PQRST7VWXYZ2bcdeCg65jkm8oFqi1tuvAxyz"
+# Version bytes of base58check by first letter: Litecoin, Dogecoin, Dash, Tron, Zcash transparent.
+_VERSIONS = {"L": {0x30}, "M": {0x32}, "D": {0x1E}, "A": {0x16}, "X": {0x4C}, "T": {0x41}, "t": {0x1CB8, 0x1CBD}}
+_BECH32_PREFIXES = ("bc1", "ltc1", "addr1", "stake1", "cosmos1", "osmo1", "zs1")
+
+
+def _valid_wallet(text: str) -> bool:
+    lower = text.lower()
+    if lower.startswith("0x"):
+        return len(text) == 42 and _valid_ethereum(text[2:])
+    if text[0] in "13" and len(text) <= 35:
+        return all(character in _BASE58 for character in text) and bool(_crypto().validate_result(text))
+    if lower.startswith("bc1") and text in (lower, text.upper()):
+        return bool(_crypto().validate_result(lower))
+    if lower.startswith(_BECH32_PREFIXES) and text in (lower, text.upper()):
+        return _valid_bech32(lower)
+    if text[0] in "48" and len(text) == 95:
+        return all(character in _BASE58 for character in text)
+    if text[0] == "r" and 25 <= len(text) <= 35:
+        return _base58check(text, _RIPPLE) == 0
+    if text[0] in _VERSIONS and 33 <= len(text) <= 35:
+        return _base58check(text, _BASE58) in _VERSIONS[text[0]]
+    return text[0] in "qp" and len(text) == 42 and text == lower and _valid_cashaddr(text)
+
+
+def _base58check(text: str, alphabet: str) -> int | None:
+    """The version byte(s) of a base58check string whose checksum holds, else None."""
+    number = 0
+    for character in text:
+        digit = alphabet.find(character)
+        if digit < 0:
+            return None
+        number = number * 58 + digit
+    size = max(25, (number.bit_length() + 7) // 8)
+    raw = number.to_bytes(size, "big")
+    body, check = raw[:-4], raw[-4:]
+    if sha256(sha256(body).digest()).digest()[:4] != check:
+        return None
+    return int.from_bytes(body[:-20], "big")
+
+
+def _valid_bech32(lower: str) -> bool:
+    """Presidio's polynomial without its 90-character limit, which Cardano's addresses exceed."""
+    prefix, _, data = lower.rpartition("1")
+    charset = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+    values = [charset.find(character) for character in data]
+    if not prefix or len(values) < 7 or min(values) < 0:
+        return False
+    return CryptoRecognizer.bech32_verify_checksum(prefix, values) is not None
+
+
+def _valid_cashaddr(text: str) -> bool:
+    values = ["qpzry9x8gf2tvdw0s3jn54khce6mua7l".find(character) for character in text]
+    if min(values) < 0:
+        return False
+    check = 1
+    for value in [*(ord(letter) & 31 for letter in "bitcoincash"), 0, *values]:
+        top = check >> 35
+        check = (check & 0x07FFFFFFFF) << 5 ^ value
+        for bit, generator in enumerate((0x98F2BC8E61, 0x79B76D99E2, 0xF33E5FB3C4, 0xAE2EABE2A8, 0x1E4F43E470)):
+            if top >> bit & 1:
+                check ^= generator
+    return check == 1
+
+
+def _valid_ethereum(digits: str) -> bool:
+    """EIP-55: the case of the letters is a checksum; one case throughout carries none and is accepted."""
+    if re.fullmatch("[0-9A-Fa-f]{40}", digits) is None or len(set(digits.lower())) < 6:
+        return False
+    if digits in (digits.lower(), digits.upper()):
+        return True
+    digest = _keccak256(digits.lower().encode()).hex()
+    return all(c.isdigit() or c.isupper() == (int(h, 16) >= 8) for c, h in zip(digits, digest, strict=False))
+
+
+def _keccak256(message: bytes) -> bytes:
+    """Keccak-256 with its original padding (hashlib has only the later SHA-3); one block, so below 136 bytes."""
+    block = bytearray(message + b"\x01" + bytes(135 - len(message)))
+    block[135] |= 0x80
+    lanes = [[0] * 5 for _ in range(5)]
+    for index in range(17):
+        lanes[index % 5][index // 5] = int.from_bytes(block[8 * index : 8 * index + 8], "little")
+    mask = (1 << 64) - 1
+    lfsr = 1
+    for _ in range(24):
+        parity = [lanes[x][0] ^ lanes[x][1] ^ lanes[x][2] ^ lanes[x][3] ^ lanes[x][4] for x in range(5)]
+        for x in range(5):
+            right = parity[(x + 1) % 5]
+            twist = parity[x - 1] ^ ((right << 1 | right >> 63) & mask)
+            for y in range(5):
+                lanes[x][y] ^= twist
+        x, y, current = 1, 0, lanes[1][0]
+        for step in range(24):
+            x, y = y, (2 * x + 3 * y) % 5
+            shift = (step + 1) * (step + 2) // 2 % 64
+            current, lanes[x][y] = lanes[x][y], (current << shift | current >> (64 - shift)) & mask
+        for y in range(5):
+            row = [lanes[x][y] for x in range(5)]
+            for x in range(5):
+                lanes[x][y] = row[x] ^ (~row[(x + 1) % 5] & row[(x + 2) % 5])
+        for power in range(7):
+            if lfsr & 1:
+                lanes[0][0] ^= 1 << ((1 << power) - 1)
+            lfsr = lfsr << 1 ^ (0x171 if lfsr & 0x80 else 0)
+    return b"".join(lanes[index % 5][index // 5].to_bytes(8, "little") for index in range(4))
+
+
+@cache
+def _iban() -> IbanRecognizer:
+    return IbanRecognizer(exact_match=True)
+
+
+@cache
+def _card() -> CreditCardRecognizer:
+    return CreditCardRecognizer()
+
+
+@cache
+def _crypto() -> CryptoRecognizer:
+    return CryptoRecognizer()

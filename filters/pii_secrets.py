@@ -1,0 +1,167 @@
+"""Recognizers of credentials: user and password in URLs, API keys, tokens, passwords and private keys.
+
+Presidio has none. Keys with a vendor's prefix are taken anywhere; other values only where the text says what they are
+(`password = '…'`, `Authorization: Bearer …`) and only if they look drawn at random: in source code most such
+assignments hold a call, a type or a placeholder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from filters.pii_recognizer import SpanRecognizer
+
+
+class UrlCredentials(SpanRecognizer):
+    """The `user:password` of a URL and secret parameters of a query; the host stays."""
+
+    kind = "URL_CREDENTIALS"
+
+    def spans(self, window: str, language: str) -> Iterator[tuple[int, int]]:
+        for match in _USERINFO.finditer(window):
+            user, _, password = match[1].partition(":")
+            if password and not _PLACEHOLDER.fullmatch(password) and not (user + password).isdecimal():
+                yield match.span(1)
+        for match in _QUERY_SECRET.finditer(window):
+            if _random(match[2], 16 if match[1].lower() in _WEAK_PARAMETERS else 8):
+                yield match.span(2)
+
+
+class Secret(SpanRecognizer):
+    """API keys and tokens by vendor prefix, labelled secrets and passwords, private keys in PEM."""
+
+    kind = "SECRET"
+
+    def spans(self, window: str, language: str) -> Iterator[tuple[int, int]]:
+        for match in _PEM_BEGIN.finditer(window):
+            end = _PEM_END.search(window, match.end(), match.end() + 32_768)
+            # Without an end mark the key still must go: everything that looks like its body.
+            stop = end.end() if end else _PEM_BODY.match(window, match.end()).end()  # type: ignore[union-attr]
+            if stop > match.end() + 40:
+                yield match.start(), stop
+        for match in _VENDOR.finditer(window):
+            if not _filler(match[0]):
+                yield match.span()
+        for match in _ASSIGNMENT.finditer(window):
+            value, strong = match["quoted"] or match["bare"], bool(match["password"])
+            if value and _random(value, 6 if strong and match["quoted"] else 8 if strong else 16):
+                yield match.span("quoted" if match["quoted"] else "bare")
+        for match in _AUTHORIZATION.finditer(window):
+            if _random(match[1], 12):
+                yield match.span(1)
+
+
+_USERINFO = re.compile(
+    r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{1,24}://([^\s/?#@<>\"':]{0,128}:[^\s/<>\"]{1,256})@(?=[A-Za-z0-9\[À-ɏ])"
+)
+_QUERY_SECRET = re.compile(
+    r"[?&;](access_token|auth_token|refresh_token|id_token|token|api_?key|apikey|secret|client_secret|password|passwd|pwd|"
+    r"pass|sig|signature|auth|key|session|sessionid|sid)=([^\s&#\"'<>;,)\]]{8,512})",
+    re.IGNORECASE,
+)
+_WEAK_PARAMETERS = frozenset({"sig", "signature", "auth", "key", "session", "sessionid", "sid", "token"})
+
+_PEM_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----")
+_PEM_END = re.compile(r"-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----")
+_PEM_BODY = re.compile(r"(?:\\n|[A-Za-z0-9+/=:,\s-])*+")
+
+_B = r"(?<![A-Za-z0-9_])"  # a key is not the tail of a longer name
+_VENDOR = re.compile(
+    _B
+    + r"(?:"
+    + "|".join(
+        (
+            r"(?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA)[A-Z0-9]{16}",  # AWS
+            r"AIza[0-9A-Za-z_-]{35}",  # Google
+            r"ya29\.[0-9A-Za-z_-]{30,}",
+            r"GOCSPX-[0-9A-Za-z_-]{28}",
+            r"gh[pousr]_[0-9A-Za-z]{36,255}",  # GitHub
+            r"github_pat_[0-9A-Za-z_]{60,255}",
+            r"gl(?:pat|dt|rt|cbt|ptt|ft|soat|agent)-[0-9A-Za-z_-]{20,}",  # GitLab
+            r"hf_[A-Za-z0-9]{30,40}",  # Hugging Face
+            r"xox[abeoprs]-[0-9A-Za-z-]{10,250}",  # Slack
+            r"xapp-[0-9]-[0-9A-Za-z-]{20,}",
+            r"sk-(?:proj|ant|svcacct|admin|or)-[0-9A-Za-z_-]{20,250}",  # OpenAI, Anthropic, OpenRouter
+            r"sk-[0-9A-Za-z]{32,64}",
+            r"[srp]k_(?:live|test)_[0-9A-Za-z]{16,247}",  # Stripe
+            r"whsec_[0-9A-Za-z+/]{24,}",
+            r"npm_[0-9A-Za-z]{36}",
+            r"pypi-[0-9A-Za-z_-]{40,}",
+            r"dckr_pat_[0-9A-Za-z_-]{20,}",
+            r"do[opr]_v1_[0-9a-f]{64}",  # DigitalOcean
+            r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}",  # Shopify
+            r"SG\.[0-9A-Za-z_-]{16,32}\.[0-9A-Za-z_-]{30,64}",  # SendGrid
+            r"(?:SK|AC)[0-9a-f]{32}",  # Twilio
+            r"key-[0-9a-f]{32}",  # Mailgun
+            r"[0-9a-f]{32}-us[0-9]{1,2}",  # Mailchimp
+            r"sq0[a-z]{3}-[0-9A-Za-z_-]{22,43}",  # Square
+            r"EAA[0-9A-Za-z]{80,}",  # Facebook
+            r"dapi[0-9a-f]{32}",  # Databricks
+            r"lin_api_[0-9A-Za-z]{40}",  # Linear
+            r"NRAK-[0-9A-Z]{27}",  # New Relic
+            r"PMAK-[0-9a-f]{24}-[0-9a-f]{34}",  # Postman
+            r"hv[sb]\.[0-9A-Za-z_-]{24,}",  # Vault
+            r"glsa_[0-9A-Za-z]{32}_[0-9a-f]{8}",  # Grafana
+            r"rubygems_[0-9a-f]{48}",
+            r"sntrys_[0-9A-Za-z+/=_-]{40,}",  # Sentry
+            r"r8_[0-9A-Za-z]{37}",  # Replicate
+            r"gsk_[0-9A-Za-z]{50,}",  # Groq
+            r"xai-[0-9A-Za-z]{70,}",
+            r"tskey-[a-z]+-[0-9A-Za-z-]{20,}",  # Tailscale
+            r"sbp_[0-9a-f]{40}",  # Supabase
+            r"AGE-SECRET-KEY-1[0-9A-Z]{58}",
+            r"[0-9]{8,10}:AA[0-9A-Za-z_-]{33}",  # Telegram
+            r"[MNO][0-9A-Za-z_-]{23,25}\.[0-9A-Za-z_-]{6}\.[0-9A-Za-z_-]{27,38}",  # Discord
+            r"eyJ[0-9A-Za-z_-]{10,}\.eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{16,}",  # JSON Web Token
+            r"https://hooks\.slack\.com/(?:services|workflows)/[0-9A-Za-z/_-]{20,}",
+            r"https://discord(?:app)?\.com/api/webhooks/[0-9]{15,20}/[0-9A-Za-z_-]{40,}",
+        )
+    )
+    + r")(?![A-Za-z0-9])"
+)
+
+_ASSIGNMENT = re.compile(
+    r"""(?:(?P<password>pass(?:word|wd|phrase|code)?|pwd|passwort|kennwort|contraseña|contrasena|senha|mot[ _]de[ _]passe|mdp|"""
+    r"""hasło|haslo|пароль|parola|wachtwoord|lösenord|密码|密碼|パスワード|비밀번호|secret|api[_ -]?secret)"""
+    r"""|token|api[_ -]?key|apikey|access[_ -]?key(?:[_ -]?id)?|secret[_ -]?key|private[_ -]?key|account[_ -]?key|auth[_ -]?key|credentials?|"""
+    r"""(?<![A-Za-z])key)"""
+    r"""[A-Za-z0-9_]{0,24}["'\]]{0,2}[ \t]{0,3}(?:=>|:=|==?|:|=|\sis\s)[ \t]{0,3}"""
+    r"""(?:(?P<quote>["'`])(?P<quoted>[^"'`\s]{6,256})(?P=quote)|(?P<bare>[^\s"'`,;<>(){}\[\]|]{8,256}))""",
+    re.IGNORECASE,
+)
+_AUTHORIZATION = re.compile(
+    r"(?<![A-Za-z])(?:Bearer|Basic|Token)[ \t]{1,2}([A-Za-z0-9._~+/-]{12,1024}={0,2})", re.IGNORECASE
+)
+
+_PLACEHOLDER = re.compile(
+    r"(?:your|my|the|some|insert|enter|change|replace|example|sample|dummy|test|fake|foo|bar|user|pass|pwd|secret|token|password|"
+    r"passwd|here|key|api|xxx|abc|123|none|null|true|false|redacted|hidden|[x*.•…#_-])*[0-9]{0,4}|[{$%<\[].*|.*[}>\]]",
+    re.IGNORECASE,
+)
+
+
+def _filler(value: str) -> bool:
+    """`xxxx…`, `AKIAIOSFODNN7EXAMPLE`, `sk-0000…`: shown in documentation, gives access to nothing."""
+    lower = value.lower()
+    return "example" in lower or "xxxxxx" in lower or "placeholder" in lower or len(set(value)) < 8
+
+
+def _random(value: str, shortest: int) -> bool:
+    """Whether a labelled value looks drawn at random rather than written by a programmer."""
+    value = value.rstrip(".,:")
+    if len(value) < shortest or _filler(value) and len(value) >= 12 or _PLACEHOLDER.fullmatch(value):
+        return False
+    letters = any(character.isalpha() for character in value)
+    digits = any(character.isdecimal() for character in value)
+    signs = any(character in "!@#$%^&*+?~=" for character in value)
+    mixed = any(character.islower() for character in value) and any(character.isupper() for character in value[1:])
+    if not letters or not (digits or (signs and mixed)) or len(set(value)) < 5:
+        return False
+    # Paths, attribute chains, calls, versions: `settings.PASSWORD_1`, `./key2.pem`, `self.token2`.
+    return (
+        re.fullmatch(
+            r"[./~]*[A-Za-z_][a-z_]*(?:[./][A-Za-z_][A-Za-z0-9_]*)+|[a-z_]+[0-9]{0,2}|[A-Z_]+[0-9]{0,2}", value
+        )
+        is None
+    )

@@ -33,9 +33,10 @@ _UNSEEN, _OPEN, _KEPT, _EXCLUDED = range(4)
 _EVIDENCE_NAMES = tuple(field.name for field in EVIDENCE_FIELDS)
 KEPT_LEAF = ("key", "file_row", "rhost", "text_digest", "text_bytes", "language", "license", "redactions")
 EVIDENCE_LEAF = ("stage", *_EVIDENCE_NAMES)
-DECISION_LEAF = ("key", "file_row", "rhost", "path", "stage", "action", "reason", "score", "language", "text_bytes")
+DECISION_LEAF = ("key", "file_row", "rhost", "path", "stage", "action", "reason", "language", "text_bytes")
 """Columns that a leaf commits to. A kept leaf leaves out shard and shard row: moving a row is not a new decision. A
-decision's leaf ends with the leaf hash of its evidence, so that evidence cannot be swapped under it."""
+decision's leaf ends with the leaf hash of its evidence, so that evidence cannot be swapped under it; it leaves out the
+score, whose last bits may differ between processors while the decision does not (file digests still cover it)."""
 
 
 def document_key(identifier: str | None, task: str, file_row: int) -> bytes:

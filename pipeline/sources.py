@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
-from urllib.parse import urlsplit
 
 import fsspec
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
@@ -188,7 +188,10 @@ def localized(file: InputFile, staging: Path) -> Iterator[LocalFile]:
 
 @dataclass(slots=True)
 class Row:
-    """One row of an input file before it is a document. `problem` set: it cannot become one."""
+    """One row of an input file before it is a document.
+
+    `text_bytes`: UTF-8 length of the text where the reader has it for nothing. `problem` set: it cannot become one.
+    """
 
     file_row: int
     text: Any = None
@@ -201,6 +204,7 @@ class Row:
     language_score: Any = None
     license: Any = None
     extra: dict[str, Any] | None = None
+    text_bytes: int | None = None
     problem: Reason | None = None
 
 
@@ -227,6 +231,7 @@ class Intake(PipelineStep):
         self.local = local
         self.source = source
         self.limit = limit
+        self.task = file.task
         self.recorder: Recorder | None = None
         self.cpu_seconds = 0.0
         self.rows = 0
@@ -267,7 +272,7 @@ class Intake(PipelineStep):
         return min(1.0, self.text_bytes / self.file.bytes) if self.file.bytes else 1.0
 
     def _admit(self, row: Row) -> tuple[SourceDocument, Decision]:
-        task = self.file.task
+        task = self.task
         identifier = _text_or_none(row.id)
         url = _text_or_none(row.url)
         text, size, problem = _measured(row, self.source.max_document_bytes)
@@ -327,7 +332,7 @@ def _measured(row: Row, limit: int) -> tuple[str, int, Reason | None]:
     if not isinstance(row.text, str):
         return "", 0, Reason.UNREADABLE_ROW
     try:
-        size = len(row.text) if row.text.isascii() else len(row.text.encode())
+        size = len(row.text.encode()) if row.text_bytes is None else row.text_bytes
     except UnicodeEncodeError:
         return "", 0, Reason.INVALID_UNICODE
     if size > limit:
@@ -344,11 +349,11 @@ def _locate(url: str | None) -> tuple[str | None, str | None]:
     host, port = origin(url)
     if not host:
         return None, None
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return reverse_host(host, port), None
-    return reverse_host(host, port), (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    path = _PATH.search(url)
+    return reverse_host(host, port), path[1] if path and path[1] else "/"
+
+
+_PATH = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*:[/\\]{2}[^/\\?#]*([^#]*)")
 
 
 def _text_or_none(value: Any) -> str | None:
@@ -412,6 +417,9 @@ def _rows_of(batch: pa.RecordBatch, wanted: dict[str, str], first: int) -> list[
         values = {field: batch.column(column).to_pylist() for field, column in wanted.items()}
     except UnicodeDecodeError:
         return [_row_of(batch, wanted, first, row) for row in range(len(batch))]
+    text = batch.column(wanted["text"])
+    if pa.types.is_string(text.type) or pa.types.is_large_string(text.type):
+        values["text_bytes"] = pc.binary_length(text).to_pylist()
     fields = list(values)
     return [
         Row(first + position, **dict(zip(fields, row, strict=True)))

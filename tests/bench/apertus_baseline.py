@@ -24,7 +24,7 @@ import argparse
 import json
 import re
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -274,7 +274,7 @@ def drain(steps: dict[str, PipelineStep]) -> tuple[dict[str, float], float]:
         CPU seconds spent in each step, without the steps before it; and CPU seconds that reading the clock took, which
         are in no step and not to be laid to the program (about 1 % where a reading is a system call of 1.7 µs).
     """
-    inclusive: Counter[str] = Counter()
+    inclusive: defaultdict[str, float] = defaultdict(float)
     readings: Counter[str] = Counter()
     clock = time.process_time
 

@@ -19,16 +19,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
@@ -74,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             corpus = inputs(chosen.input, chosen.snapshot, chosen.limit_files, Path(scratch))
             return _compare(corpus, chosen.recipe, chosen.rounds, Path(scratch), console)
         except (ProgramError, FileNotFoundError) as error:
-            console.print(f"[red]{error}", highlight=False)
+            console.print(str(error), style="red", markup=False, highlight=False)
             return 2
 
 
@@ -109,12 +112,10 @@ def _compare(corpus: Inputs, recipe: str, rounds: int, scratch: Path, console: C
         f"(read {limit['read_seconds'] / text_mb * 1e3:.1f}, write {limit['write_seconds'] / text_mb * 1e3:.1f} ms/MB)",
         highlight=False,
     )
-    excluded = measures["baseline"][-1].costs["excluded"]
-    console.print(
-        f"the baseline excluded {', '.join(f'{count:,} by {stage}' for stage, count in excluded.items())}"
-        f" and kept {measures['baseline'][-1].costs['kept']:,}",
-        highlight=False,
-    )
+    _print_excluded("baseline", measures["baseline"][-1].costs["excluded"], rows, console)
+    counts = scratch / f"turn{rounds - 1}" / "fairtrove" / "manifests" / "v0001" / "counts.parquet"
+    if counts.exists():
+        _print_excluded("fairtrove", excluded_by_stage(counts), rows, console)
     checked = bars(measures, rows)
     for line, met in checked:
         print(f"{line} {'PASS' if met else 'FAIL'}")
@@ -145,11 +146,28 @@ def run_program(command: Sequence[str], report: Path) -> Measure:
 def bars(measures: Mapping[str, Sequence[Measure]], rows: int) -> list[tuple[str, bool]]:
     """One line per bar, and whether it is met."""
     ratio = _cpu(measures["baseline"]) / _cpu(measures["fairtrove"])
+    shown = math.floor(ratio * 10) / 10  # rounded down, so that a miss by little does not read like the bar itself
     accounted = min(int(measure.costs["documents"]) for measure in measures["fairtrove"])
     return [
-        (f"bar pass: {ratio:.1f}x the baseline (bar {BAR:.1f}x)", ratio >= BAR),
+        (f"bar pass: {shown:.1f}x the baseline (bar {BAR:.1f}x)", ratio >= BAR),
         (f"bar rows: {accounted:,} of {rows:,} accounted for", accounted == rows),
     ]
+
+
+def excluded_by_stage(counts: Path) -> dict[str, int]:
+    """Documents that each stage excluded, out of a corpus's `counts` table."""
+    excluded: Counter[str] = Counter()
+    for count in pq.read_table(counts, columns=["position", "stage", "action", "rows"]).sort_by("position").to_pylist():
+        if count["action"] == "exclude":
+            excluded[count["stage"]] += count["rows"]
+    return dict(excluded)
+
+
+def _print_excluded(name: str, excluded: Mapping[str, int], rows: int, console: Console) -> None:
+    # two programs do equal work only as far as these lines are alike
+    stages = ", ".join(f"{count:,} by {stage}" for stage, count in excluded.items())
+    kept = rows - sum(excluded.values())
+    console.print(f"{name} excluded {stages or 'nothing'}; {kept:,} stay", highlight=False)
 
 
 def _output(*command: str) -> str:

@@ -132,7 +132,7 @@ def _document(
     }
     everything = rank % len(ROBOTS) == 3
     prefix = {2: "private", 4: "search"}.get(rank % len(ROBOTS))
-    return row, Planted(row["id"], everything or prefix == url_path, mixed, toxic, tuple(pii))
+    return row, Planted(str(row["id"]), everything or prefix == url_path, mixed, toxic, tuple(pii))
 
 
 def _vocabulary(language: str, size: int = 4000) -> list[str]:

@@ -30,8 +30,9 @@ def inputs(folder: Path | None, snapshot: Path | None, limit_files: int | None, 
     if not folder.exists() and folder == shared_folder() / "corpus":
         from tests.bench.generated_corpus import generate
 
-        generate(scratch / "generated", documents=3000)
-        return Inputs(scratch / "generated" / "pages", scratch / "generated" / "robots.parquet", "generated nonsense")
+        generate(scratch / "generated", documents=8000)
+        name = "generated nonsense words, for want of the development data"
+        return Inputs(scratch / "generated" / "pages", scratch / "generated" / "robots.parquet", name)
     pages = folder / "pages" if (folder / "pages").is_dir() else folder
     snapshot = snapshot or pages.parent / "robots.parquet"
     files = sorted(pages.glob("*.parquet"))

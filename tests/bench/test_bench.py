@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import fasttext
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datatrove.data import Document
 
+from manifests.schema import COUNTS
+from tests.bench import bench_pass
 from tests.bench.apertus_baseline import AGENTS, MIN_LANGUAGE_SCORE, RobotsFilter, TagFormatter, robots_files, run
 from tests.bench.arrow_limit import read_and_write
-from tests.bench.bench_pass import Measure, ProgramError, bars, run_program
+from tests.bench.bench_pass import Measure, ProgramError, bars, excluded_by_stage, run_program
 from tests.bench.generated_corpus import SLURS, SYLLABLES, Planted, generate, generated_sentences, labelled_sentences
 from tests.bench.inputs import REPOSITORY
 from tests.bench.resources import usage
@@ -155,6 +159,54 @@ def test_bars_fail_on_a_low_ratio_and_on_lost_rows():
     assert [met for _, met in bars(measures(5.0, 100), 100)] == [True, True]
     assert [met for _, met in bars(measures(5.1, 100), 100)] == [False, True]
     assert [met for _, met in bars(measures(1.0, 99), 100)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "status", "line"),
+    [
+        (4.0, 0, "bar pass: 2.5x the baseline (bar 2.0x) PASS"),
+        (8.0, 1, "bar pass: 1.2x the baseline (bar 2.0x) FAIL"),
+    ],
+)
+def test_bench_prints_each_program_stage_and_bar(work, costs, monkeypatch, capsys, seconds, status, line):
+    ours = {"stages": {"robots": 1.0, "license": 0.5}, "read": 0.1, "write": 0.2, "ledger": 0.1, "documents": DOCUMENTS}
+    commands = []
+
+    def run_program(command: list[str], report: Path) -> Measure:
+        commands.append(command)
+        return Measure(10.0, 500.0, costs) if "baseline" in command[0] else Measure(seconds, 300.0, ours)
+
+    monkeypatch.setattr(bench_pass, "run_program", run_program)
+    monkeypatch.setattr(bench_pass, "language_model", lambda: work / "lid.bin")
+    monkeypatch.setattr(bench_pass, "_output", lambda module, *paths: _limit(*paths) if "limit" in module else "model")
+    assert bench_pass.main(["--input", str(work), "--limit-files", "1"]) == 1  # 90 rows are not the 200 reported
+    assert bench_pass.main(["--input", str(work)]) == status
+    output = capsys.readouterr().out
+    assert line in output
+    assert all(
+        f"│ {row} " in output for row in ("baseline", "fairtrove", "ratio", "robots", "license", "ledger", "rest")
+    )
+    assert [command[0].rpartition(".")[2] for command in commands[-4:]] == ["apertus_baseline", "cli"] * 2
+
+
+def test_exclusions_are_read_from_the_counts_of_a_corpus(tmp_path):
+    def count(position: int, stage: str, action: str, language: str, rows: int) -> dict:
+        given = {"position": position, "stage": stage, "action": action, "language": language, "rows": rows}
+        return {"task": "t", "source": "web", "reason": "r", "text_bytes": 0, "multiset_hash": bytes(32)} | given
+
+    counts = [
+        count(3, "toxicity", "exclude", "deu_Latn", 2),
+        count(1, "robots", "exclude", None, 5),
+        count(1, "robots", "keep", None, 90),
+        count(3, "toxicity", "exclude", "fra_Latn", 1),
+        count(4, "pii", "alter", "fra_Latn", 7),
+    ]
+    pq.write_table(pa.Table.from_pylist(counts, schema=COUNTS), tmp_path / "counts.parquet")
+    assert list(excluded_by_stage(tmp_path / "counts.parquet").items()) == [("robots", 5), ("toxicity", 3)]
+
+
+def _limit(pages: str, out: str) -> str:
+    return json.dumps(read_and_write(Path(pages), Path(out)))
 
 
 def test_readme_names_every_file_of_the_bench():

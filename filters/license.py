@@ -1,0 +1,1217 @@
+"""Under which licence a document may be used, by marks with a place, and the stage that filters on it.
+
+Four rules make this a filter one can answer for. A verdict needs a mark: no evidence is never permissive (a published
+filter let rows without any licence pass because "all of nothing" is true). A page that talks about a licence is not
+under it: a mark counts by where it stands (of CC links on real pages, 0.96 with `rel=license`, 0.94 in a footer and 0.00
+in a caption speak for the page) and by the sentence around it. Where marks disagree, the stricter wins and the
+disagreement is recorded. And false-permissive is the costly error, so doubt is no evidence.
+
+One google-re2 gate looks for the words without which no detector can find anything; pages without one cost only that
+scan, and on the others detectors see windows around the hits, not the page.
+MEASURED
+
+Under the default policy `opt-out` a web page stays unless it carries an explicit restriction: NC, ND, rights reserved, a
+text-and-data-mining or AI reservation, and also share-alike and copyleft. The last two are a choice: they permit use,
+but on terms that a trained model and its maker cannot be shown to keep, the published post-training data left share-alike
+out for that reason, and a wrong exclusion can be undone by a list while a wrong inclusion cannot. `allow` takes them in.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import html
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import re2
+from datatrove.data import Document
+from license_expression import ExpressionError, Licensing, get_spdx_licensing
+
+from filters.decision import Action, Decision, Evidence
+from filters.stage import Stage
+
+# Bumped whenever a change here can change an answer.
+CODE_VERSION = "1"
+DETECTOR = f"fairtrove-license@{CODE_VERSION}"
+LICENSE_LISTS = Path(__file__).parent / "lists" / "licenses.toml"
+
+
+class Reason(StrEnum):
+    """Why a document stays or goes; which of them exclude is the policy's business."""
+
+    PERMISSIVE = "permissive"
+    RESTRICTED = "restricted"
+    NO_EVIDENCE = "no_evidence"
+    CONFLICT = "conflict"  # marks disagree, and the strictest of them restricts
+    UNRECOGNIZED = "unrecognized"  # a licence is named that the lists do not rank
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a document says about its licence.
+
+    Attributes:
+        spdx: SPDX expression; None when nothing was found or when rights are only reserved.
+        permissive: under `lists/licenses.toml`; None without evidence.
+        detector: kind of mark: `spdx-tag`, `license-text`, `cc-mark`, `rights-statement`, `declared`.
+        start, end: where the mark stands, code points of the content.
+        conflict: whether marks disagree.
+        confidence: 0..1, a rank of detectors, not a calibrated probability.
+        restriction: kind of restriction, a key of the lists' `[opt_out]`; None when there is none.
+    """
+
+    spdx: str | None = None
+    permissive: bool | None = None
+    detector: str | None = None
+    start: int | None = None
+    end: int | None = None
+    conflict: bool = False
+    confidence: float = 0.0
+    restriction: str | None = None
+
+
+NO_FINDING = Finding()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The rule
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def detect(kind: str, content: str, url: str | None) -> tuple[str | None, bool | None]:
+    """SPDX expression of the content's licence and whether it is permissive; `(None, None)` without evidence.
+
+    Args:
+        kind: `web` (HTML or extracted text), `html`, `markdown`, `code` or `source`, `license_text`, or `declared` (a
+            string in which somebody names the licence).
+        content: what to look at.
+        url: where it is from; no rule uses it yet.
+
+    `(None, False)` says that rights are reserved in words, for which there is no SPDX id.
+    """
+    finding = inspect(kind, content, url)
+    return finding.spdx, finding.permissive
+
+
+def inspect(kind: str, content: str, url: str | None = None) -> Finding:
+    """As `detect`, with the mark's place and kind."""
+    if not content:
+        return NO_FINDING
+    if kind == "declared":
+        return declared(content)
+    if not _GATE.search(content):
+        return NO_FINDING
+    if kind in ("web", "html"):
+        return _settle(_page_marks(content) if kind == "html" or _HTML.search(content, 0, 4096) else _text_marks(content))
+    if kind == "markdown":
+        return _settle(_readme_marks(content))
+    if kind == "license_text":
+        return _settle(_grant_marks(content[:200_000], 0, whole=True))
+    if kind in ("code", "source"):
+        return _settle(_source_marks(content))
+    raise ValueError(f"kind {kind!r} is none of web, html, markdown, code, source, license_text, declared")
+
+
+def declared(text: str) -> Finding:
+    """Read a licence name or expression as people write it in package metadata and data set cards."""
+    expression = parse_declared(text[:500])
+    if expression is None:
+        return NO_FINDING
+    return _finding(expression, "declared", 0, min(len(text), 500), 0.9)
+
+
+def permissive(expression: str) -> bool:
+    """Whether an SPDX expression is permissive: OR if any part is, AND if all are, WITH as what stands before it."""
+    return _restrictiveness(expression) == 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Policy: what an expression allows
+# ---------------------------------------------------------------------------------------------------------------------
+
+# Worst last, so that the worse of two restrictions is the greater index; 0 is permissive, 1 not ranked.
+_KINDS = (
+    "permissive",
+    "unranked",
+    "weak_copyleft",
+    "copyleft",
+    "share_alike",
+    "proprietary",
+    "source_available",
+    "noderivatives",
+    "noncommercial",
+    "rights_reserved",
+    "tdm_reserved",
+    "no_ai",
+)
+_CC = re.compile(r"CC-(BY(?:-(?:SA|NC|ND|NC-SA|NC-ND))?)(?:-\d.*)?\Z")
+
+
+@functools.cache
+def _lists() -> dict[str, Any]:
+    return tomllib.loads(LICENSE_LISTS.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def _lists_sha256() -> str:
+    return hashlib.sha256(LICENSE_LISTS.read_bytes()).hexdigest()
+
+
+@functools.cache
+def _kind_of_id() -> dict[str, int]:
+    lists = _lists()
+    kinds = {name: _KINDS.index("unranked") for name in lists["unranked"]["ids"]}
+    for restriction, names in lists["restricted"].items():
+        kinds.update(dict.fromkeys(names, _KINDS.index(restriction)))
+    for names in lists["permissive"].values():
+        kinds.update(dict.fromkeys(names, 0))
+    return kinds
+
+
+@functools.lru_cache(maxsize=4096)
+def _restrictiveness(expression: str) -> int:
+    """Index into `_KINDS` of what the expression comes to."""
+    try:
+        parsed = _licensing().parse(expression)
+    except ExpressionError:
+        return _KINDS.index("unranked")
+    return _restrictiveness_of(parsed)
+
+
+def _restrictiveness_of(node: Any) -> int:
+    if hasattr(node, "license_symbol"):
+        return _restrictiveness_of(node.license_symbol)
+    if getattr(node, "isliteral", False) or hasattr(node, "key"):
+        return _id_restrictiveness(node.key)
+    parts = [_restrictiveness_of(part) for part in node.args]
+    return min(parts) if node.operator.strip() == "OR" else max(parts)
+
+
+def _id_restrictiveness(spdx_id: str) -> int:
+    if spdx_id == "CC0-1.0" or (cc := _CC.match(spdx_id)):
+        kind = "CC0" if spdx_id == "CC0-1.0" else "CC-" + cc[1]  # type: ignore[index]
+        if kind in _lists()["creative_commons"]["permissive"]:
+            return 0
+        for element, restriction in (("NC", "noncommercial"), ("ND", "noderivatives"), ("SA", "share_alike")):
+            if element in kind:
+                return _KINDS.index(restriction)
+    return _kind_of_id().get(spdx_id, _KINDS.index("unranked"))
+
+
+@functools.cache
+def _licensing() -> Licensing:
+    return get_spdx_licensing()  # builds an index, 0.1 s each time
+
+
+def _finding(expression: str, detector: str, start: int, end: int, confidence: float) -> Finding:
+    rank = _restrictiveness(expression)
+    restriction = _KINDS[rank] if rank > 1 else None
+    return Finding(expression, rank == 0, detector, start, end, False, confidence, restriction)
+
+
+def _reservation(restriction: str, start: int, end: int, confidence: float) -> Finding:
+    return Finding(None, False, "rights-statement", start, end, False, confidence, restriction)
+
+
+def _strictness(finding: Finding) -> int:
+    if finding.restriction:
+        return _KINDS.index(finding.restriction)
+    return 0 if finding.permissive else 1
+
+
+def _settle(marks: Iterable[Finding]) -> Finding:
+    """One finding out of all marks: the strictest; among equals the surest, then the first."""
+    marks = list(marks)
+    if not marks:
+        return NO_FINDING
+    # "All rights reserved" beside an explicit grant is boilerplate (BSD texts hold it); beside a CC mark it is often the
+    # theme's footer, which does not take the grant back but casts doubt on it.
+    grants = [mark for mark in marks if mark.spdx]
+    doubted = False
+    if grants:
+        doubted = any(mark.restriction == "rights_reserved" and not mark.spdx for mark in marks) and any(
+            mark.detector == "cc-mark" for mark in grants
+        )
+        marks = [mark for mark in marks if mark.spdx or mark.restriction != "rights_reserved"]
+    winner = max(marks, key=lambda mark: (_strictness(mark), mark.confidence, -(mark.start or 0)))
+    conflict = doubted or len({(mark.spdx, mark.restriction) for mark in marks}) > 1
+    return replace(winner, conflict=True) if conflict else winner
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Names: from how people write a licence to its SPDX id
+# ---------------------------------------------------------------------------------------------------------------------
+
+_NOT_AN_ID = {"", "unknown", "other", "custom", "mixed", "special", "commercial", "proprietary", "none", "nc", "cc", "bsd"}
+_ALIASES = {  # spelling without case and punctuation -> id
+    "mit": "MIT", "expat": "MIT", "mitexpat": "MIT", "mitx11": "MIT", "mitx": "MIT", "mitjquery": "MIT", "x11": "X11",
+    "apache2": "Apache-2.0", "apache20": "Apache-2.0", "apachev2": "Apache-2.0", "apachev20": "Apache-2.0",
+    "apacheversion20": "Apache-2.0", "apacheversion2": "Apache-2.0", "asl20": "Apache-2.0", "asl2": "Apache-2.0",
+    "apachesoftware20": "Apache-2.0", "apachesoftwareversion20": "Apache-2.0", "al20": "Apache-2.0",
+    "apache20opensource": "Apache-2.0", "apache11": "Apache-1.1",
+    "bsd2": "BSD-2-Clause", "bsd2clause": "BSD-2-Clause", "bsd2clauses": "BSD-2-Clause", "2clausebsd": "BSD-2-Clause",
+    "twoclausebsd": "BSD-2-Clause", "simplifiedbsd": "BSD-2-Clause", "bsdsimplified": "BSD-2-Clause",
+    "freebsd": "BSD-2-Clause", "bsd2clausesimplified": "BSD-2-Clause", "bsd2clausefreebsd": "BSD-2-Clause-Views",
+    "bsd3": "BSD-3-Clause", "bsd3clause": "BSD-3-Clause", "bsd3clauses": "BSD-3-Clause", "3clausebsd": "BSD-3-Clause",
+    "threeclausebsd": "BSD-3-Clause", "newbsd": "BSD-3-Clause", "modifiedbsd": "BSD-3-Clause",
+    "revisedbsd": "BSD-3-Clause", "bsdnew": "BSD-3-Clause", "bsd3clauseneworrevised": "BSD-3-Clause",
+    "bsd4": "BSD-4-Clause", "bsd4clause": "BSD-4-Clause", "4clausebsd": "BSD-4-Clause",
+    "zlib": "Zlib", "zliblibpng": "Zlib", "boost": "BSL-1.0", "boost10": "BSL-1.0", "boostsoftware10": "BSL-1.0",
+    "boostsoftware": "BSL-1.0", "boostsoftwareversion10": "BSL-1.0", "unlicense": "Unlicense", "isc": "ISC",
+    "publicdomain": "LicenseRef-public-domain", "pdm": "LicenseRef-public-domain", "pd": "LicenseRef-public-domain",
+    "cc0": "CC0-1.0", "cc010": "CC0-1.0", "cc010universal": "CC0-1.0", "creativecommonszero": "CC0-1.0",
+    "creativecommonszerov10universal": "CC0-1.0", "cczero": "CC0-1.0",
+    "artistic": "Artistic-1.0-Perl", "artistic1": "Artistic-1.0-Perl", "artistic2": "Artistic-2.0",
+    "perl": "Artistic-1.0-Perl OR GPL-1.0-or-later", "perl5": "Artistic-1.0-Perl OR GPL-1.0-or-later",
+    "sameasperl": "Artistic-1.0-Perl OR GPL-1.0-or-later", "psf": "PSF-2.0", "psfl": "PSF-2.0", "psf2": "PSF-2.0",
+    "pythonsoftwarefoundation": "PSF-2.0", "python": "PSF-2.0", "wtfpl": "WTFPL", "wtfpl2": "WTFPL",
+    "zpl": "ZPL-2.1", "zpl21": "ZPL-2.1", "zope21": "ZPL-2.1", "zopepublic21": "ZPL-2.1", "zopepublic": "ZPL-2.1",
+    "mpl": "MPL-2.0", "mpl2": "MPL-2.0", "mpl20": "MPL-2.0", "mpl11": "MPL-1.1", "mozillapublic20": "MPL-2.0",
+    "mozillapublicversion20": "MPL-2.0", "mozillapublic11": "MPL-1.1", "epl1": "EPL-1.0", "epl2": "EPL-2.0",
+    "eclipsepublic10": "EPL-1.0", "eclipsepublic20": "EPL-2.0", "cddl": "CDDL-1.0", "cddl1": "CDDL-1.0",
+    "ofl": "OFL-1.1", "sil": "OFL-1.1", "silopenfont11": "OFL-1.1", "silofl11": "OFL-1.1", "odcby": "ODC-By-1.0",
+    "odbl": "ODbL-1.0", "afl": "AFL-2.1", "etalab": "etalab-2.0", "etalabopen20": "etalab-2.0",
+    "datenlizenzdeutschlandnamensnennung20": "DL-DE-BY-2.0", "cuda": "C-UDA-1.0", "w3c": "W3C", "ncsa": "NCSA",
+    "universalpermissive10": "UPL-1.0", "upl": "UPL-1.0", "eupl12": "EUPL-1.2", "eupl": "EUPL-1.2",
+    "academicfree21": "AFL-2.1", "academicfree30": "AFL-3.0", "blueoak": "BlueOak-1.0.0", "ms": "MS-PL",
+    "postgresql": "PostgreSQL", "hpnd": "HPND", "busl": "BUSL-1.1", "sspl": "SSPL-1.0", "0bsd": "0BSD",
+}  # fmt: skip
+_EXCEPTIONS = (
+    ("bison", "Bison-exception-2.2"), ("autoconf", "Autoconf-exception-2.0"), ("libtool", "Libtool-exception"),
+    ("classpath", "Classpath-exception-2.0"), ("syscall", "Linux-syscall-note"), ("gcc", "GCC-exception-3.1"),
+    ("openssl", "openvpn-openssl-exception"), ("llvm", "LLVM-exception"), ("font", "Font-exception-2.0"),
+)  # fmt: skip
+_GNU_NAME = re.compile(
+    r"(?:the )?(?:gnu )?(?P<family>agpl|lgpl|gfdl|fdl|gpl|(?:affero|lesser|library) (?:gpl|general public)|"
+    r"general public|free documentation)(?: licen[sc]e)?"
+    r"(?:[ ,(-]*(?:v|ver\.?|versions?)?[ .]*(?P<version>[1-3](?:\.[0-3])?)(?:\.0)?)?"
+    r"(?P<later>\+|[ ,(-]*or[ -](?:\(at your option\) )?(?:any )?(?:later|newer|above|higher).*)?(?P<only>[ -]only)?"
+    r"[ )]*(?:licen[sc]e)?\Z"
+)
+_GNU_FAMILIES = {
+    "agpl": "AGPL", "affero gpl": "AGPL", "affero general public": "AGPL", "lgpl": "LGPL", "lesser gpl": "LGPL",
+    "library gpl": "LGPL", "lesser general public": "LGPL", "library general public": "LGPL", "gfdl": "GFDL",
+    "fdl": "GFDL", "free documentation": "GFDL", "gpl": "GPL", "general public": "GPL",
+}  # fmt: skip
+# Without a version the licensee may choose any that was ever published.
+_GNU_FIRST = {"AGPL": "3.0", "LGPL": "2.0", "GFDL": "1.1", "GPL": "1.0"}
+_CC_URL = re.compile(
+    r"creativecommons\.org/(?:licen[sc]es/(?P<type>by(?:-[a-z]{2}){0,2}|publicdomain)|publicdomain/(?P<pd>zero|mark))"
+    r"(?:/(?P<version>\d\.\d))?(?:/(?P<port>[a-z]{2,8})(?![a-z.]))?",
+    re.IGNORECASE,
+)
+
+
+@functools.lru_cache(maxsize=8192)
+def parse_declared(text: str) -> str | None:
+    """The SPDX expression that a declaration means, None when any part of it is not a licence that we know."""
+    text = re.sub(r"\s+", " ", text.replace("，", ",")).strip().strip(".*_`'\"[]")
+    if not text or len(text) > 200:
+        return None
+    if name := _one_name(text):
+        return name
+    try:
+        parsed = _licensing().parse(text, validate=True)
+        if parsed is not None:
+            return _render(str(parsed))
+    except Exception:  # boolean.py and license-expression raise several types on free text
+        pass
+    bare = re.sub(r" ?\([^()]*\)", "", text).strip(" ()")
+    if bare != text and (name := _one_name(bare)):
+        return name
+    for pattern, operator in ((r",? or |\|\|?|/|; or ", " OR "), (r" and |[,;&+] | [&+] |,", " AND ")):
+        parts = [part.strip(" ,;") for part in re.split(pattern, bare, flags=re.IGNORECASE)]
+        if len(parts) > 1 and not bare.startswith("http"):
+            names = [parse_declared(part) for part in parts]
+            if all(names):
+                joined = operator.join(f"({name})" if " " in name else name for name in names if name)
+                return _render(joined)
+            return None
+    return None
+
+
+def _one_name(text: str) -> str | None:
+    name = text.lower().strip()
+    if "creativecommons.org/" in name:
+        found = _CC_URL.search(name)
+        return _cc_id_of_url(found) if found else None
+    if name.startswith("http"):
+        if "apache.org/licenses/license-2.0" in name:
+            return "Apache-2.0"
+        found = re.search(r"(?:opensource\.org/licen[sc]es?|spdx\.org/licenses|gnu\.org/licenses|mozilla\.org/mpl)/"
+                          r"(?:old-licenses/)?([a-z0-9.-]+?)(?:\.(?:html|php|txt|json))?/?\Z", name)  # fmt: skip
+        return _one_name(found[1]) if found and found[1] != name else None
+    exception = re.match(r"(.*?)[ -]+(?:with|w/)[ -](?:the )?(.*)|(.*?)[ -]+(libtool)[ -]exception", name)
+    if exception:
+        base = _one_name((exception[1] or exception[3]).strip(" -"))
+        rest = exception[2] or exception[4]
+        named = next((id for word, id in _EXCEPTIONS if word in rest), None)
+        return f"{base} WITH {named}" if base and named and " " not in base else None
+    if gnu := _GNU_NAME.match(name):
+        family = _GNU_FAMILIES[gnu["family"]]
+        if gnu["version"] is None:
+            return f"{family}-{_GNU_FIRST[family]}-or-later"
+        version = gnu["version"] if "." in gnu["version"] else gnu["version"] + ".0"
+        return _known(f"{family}-{version}-{'or-later' if gnu['later'] else 'only'}")
+    if cc := _cc_in_words(name):
+        return cc
+    squashed = re.sub(r"[^a-z0-9]", "", re.sub(r"\blicen[sc]ed?\b|\bthe\b|\bversion\b|\(.*?\)", "", name))
+    if squashed in _NOT_AN_ID:
+        return None
+    if squashed in _ALIASES:
+        return _ALIASES[squashed]
+    squashed = squashed.removesuffix("software")
+    if squashed in _ALIASES:
+        return _ALIASES[squashed]
+    return _ids_by_spelling().get(re.sub(r"[^a-z0-9.+]", "", name))
+
+
+@functools.cache
+def _ids_by_spelling() -> dict[str, str]:
+    return {re.sub(r"[^a-z0-9.+]", "", id.lower()): id for id in _kind_of_id()}
+
+
+@functools.cache
+def _spdx_ids() -> frozenset[str]:
+    return frozenset(_licensing().known_symbols)
+
+
+def _known(spdx_id: str) -> str | None:
+    return spdx_id if spdx_id in _spdx_ids() else None
+
+
+def _render(expression: str) -> str:
+    """Canonical form: parts sorted, doubles gone."""
+    return str(_licensing().parse(expression).simplify())
+
+
+def _cc_id(kind: str, version: str | None, port: str | None) -> str | None:
+    kind = kind.upper()
+    if kind == "BY-ND-NC":
+        kind = "BY-NC-ND"
+    if kind == "BY-SA-NC":
+        kind = "BY-NC-SA"
+    if kind not in ("BY", "BY-SA", "BY-NC", "BY-ND", "BY-NC-SA", "BY-NC-ND"):
+        return None
+    spdx_id = f"CC-{kind}-{version or '4.0'}"  # a mark without version: its maker's current one
+    if port and f"{spdx_id}-{port.upper()}" in _spdx_ids():
+        return f"{spdx_id}-{port.upper()}"
+    return spdx_id if spdx_id in _spdx_ids() else f"CC-{kind}-4.0"
+
+
+def _cc_id_of_url(found: re.Match[str]) -> str | None:
+    if found["pd"]:
+        return "CC0-1.0" if found["pd"].lower() == "zero" else "LicenseRef-public-domain"
+    if found["type"].lower() == "publicdomain":
+        return "LicenseRef-public-domain"
+    return _cc_id(found["type"], found["version"], found["port"])
+
+
+# The four elements as the deeds name them, in the languages they are mostly met in.
+_CC_ELEMENTS = {
+    "nc": r"\bnc\b|non[- ]?comm?erci|nicht[- ]?komm?erzi|keine[- ]?komm?erziel|pas d.utilisation commerciale|no comercial|"
+    r"não comercial|naocomercial|nãocomercial|niet[- ]?commerci|użycie niekomercyjne|некоммерч|gayri ?ticari|非営利|非商业|"
+    r"非商業|비영리|non commerciale|ikke[- ]?komm?ersi|icke[- ]?komm?ersi|ei[- ]?kaupallinen|nekomerční|ne kereskedelmi",
+    "nd": r"\bnd\b|no[- ]?deriv|keine[- ]?bearbeitung|pas de modification|sin (?:obra )?derivad|sem derivaç|geen afgeleide|"
+    r"bez utworów zależnych|без производных|türetilemez|改変禁止|禁止演绎|禁止改作|변경금지|non opere derivate|"
+    r"ingen bearbeid|inga bearbet|nezpracovávat",
+    "sa": r"\bsa\b|share[- ]?alike|gleichen bedingungen|partage (?:dans les mêmes conditions|à l.identique)|compartir ?igual|"
+    r"compartilha ?igual|partilha ?(?:nos mesmos|igual)|gelijk delen|na tych samych warunkach|с сохранением условий|"
+    r"aynı lisansla|継承|相同方式共享|相同方式分享|동일조건|condividi allo stesso modo|del på (?:samme|samma) vil|zachovejte",
+    "by": r"\bby\b|attribution|namensnennung|paternité|reconocimiento|atribu|attribuzione|naamsvermelding|uznanie autorstwa|"
+    r"с указанием авторства|атрибуция|表示|署名|姓名標示|저작자|navngivelse|erkännande|nimeä|uveďte|nevezd meg",
+}
+_CC_PATTERNS = {element: re.compile(pattern, re.IGNORECASE) for element, pattern in _CC_ELEMENTS.items()}
+_CC_NAME = re.compile(r"creative[ -]?commons|\bcc(?=[ -]*(?:by|0|zero|-?licen[sc]|-?lizenz))", re.IGNORECASE)
+
+
+def _cc_in_words(text: str) -> str | None:
+    """A Creative Commons licence named in a short text, by its elements; None when it names none or several."""
+    found = _CC_NAME.search(text)
+    if not found:
+        return None
+    rest = text[found.start() :]
+    if re.match(r"cc ?-?(?:0|zero)|creative[ -]?commons[ -](?:cc ?-?)?(?:0|zero)", rest, re.IGNORECASE):
+        return "CC0-1.0"
+    if len(re.findall(r"\bby\b", rest, re.IGNORECASE)) > 1 and "," in rest:
+        return None
+    if not _CC_PATTERNS["by"].search(rest):
+        return None
+    elements = ["BY"] + [element.upper() for element in ("nc", "nd", "sa") if _CC_PATTERNS[element].search(rest)]
+    if elements[-2:] == ["ND", "SA"]:
+        return None
+    version = re.search(r"(?<![\d.])([1-4])(?:\.([05]))?(?![\d.]\d)", rest)
+    if version is None and re.fullmatch(r"cc[ -]by", text.strip(), re.IGNORECASE):
+        return None  # two letters without a version, as a whole declaration, is not enough to go by
+    number = f"{version[1]}.{version[2] or '0'}" if version else None
+    port = re.search(r"\b(de|at|ch|us|uk|au|nl|igo|fr|it|es)\b\W*\Z", rest, re.IGNORECASE)
+    return _cc_id("-".join(elements), number, port[1] if port and number else None)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Licence texts and notices: by phrases that only they hold
+# ---------------------------------------------------------------------------------------------------------------------
+
+_WORD = re.compile(r"[a-z0-9][a-z0-9.+]*", re.IGNORECASE)
+
+
+class _Words:
+    """A text as lower-case words with single spaces, and the way back to the places in the original."""
+
+    def __init__(self, text: str, base: int):
+        found = [(word[0].lower().rstrip("."), word.start(), word.end()) for word in _WORD.finditer(text)]
+        self.text = " ".join(word for word, _, _ in found)
+        self._found, self._base = found, base
+
+    def place(self, start: int, end: int) -> tuple[int, int]:
+        """Code point range in the original of a range of `text`."""
+        first = self.text.count(" ", 0, start)
+        last = first + self.text.count(" ", start, max(start, end - 1))
+        return self._base + self._found[first][1], self._base + self._found[min(last, len(self._found) - 1)][2]
+
+
+# (id, phrases that must all be there, phrases that must not). The first phrase marks the place. Phrases are as short as
+# tells the licence from its relatives: X11 from MIT, ISC from 0BSD, the BSDs by their clauses.
+_TEXTS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("Apache-2.0", ("apache license version 2.0 january 2004",), ()),
+    ("Apache-2.0", ("licensed under the apache license version 2.0",), ()),
+    ("Apache-2.0", ("www.apache.org licenses license 2.0",), ()),
+    ("Apache-1.1", ("the apache software license version 1.1",), ()),
+    ("JSON", ("shall be used for good not evil",), ()),
+    ("X11", ("permission is hereby granted free of charge to any person obtaining a copy", "except as contained in this notice the name"), ("ncsa", "with the software without restriction including",)),
+    ("NCSA", ("permission is hereby granted free of charge to any person obtaining a copy", "deal with the software without restriction", "neither the names of"), ()),
+    ("MIT", ("permission is hereby granted free of charge to any person obtaining a copy", "to deal in the", "permission notice shall be included in"), ("except as contained in this notice the name", "good not evil", "commons clause", "the software shall not be", "non commercial", "noncommercial")),
+    ("MIT-0", ("permission is hereby granted free of charge to any person obtaining a copy", "to permit persons to whom the software is furnished to do so"), ("permission notice shall be included", "good not evil", "subject to the following condition", "commons clause")),
+    ("ISC", ("any purpose with or without fee is hereby granted provided that the above copyright notice and this permission notice appear in all copies",), ("in supporting documentation", "advertising or publicity")),
+    ("0BSD", ("permission to use copy modify and or distribute this software for any purpose with or without fee is hereby granted the software is provided",), ()),
+    ("HPND", ("permission to use copy modify and distribute this software and its documentation", "hereby granted", "in supporting documentation"), ("sell",)),
+    ("HPND-sell-variant", ("permission to use copy modify distribute and sell this software and its documentation", "hereby granted"), ()),
+    ("BSD-4-Clause", ("redistribution and use in source and binary forms", "all advertising materials mentioning features"), ()),
+    ("BSD-2-Clause-Views", ("redistribution and use in source and binary forms", "views and conclusions contained in the software and documentation"), ("endorse or promote",)),
+    ("BSD-3-Clause", ("redistribution and use in source and binary forms", "in binary form must reproduce", "to endorse or promote products"), ("all advertising materials", "non commercial", "noncommercial", "patent rights", "nuclear", "acknowledgment", "acknowledgement", "php", "military", "must not be sold", "may not be sold")),
+    ("BSD-2-Clause", ("redistribution and use in source and binary forms", "in binary form must reproduce"), ("endorse or promote", "endorse and promote", "to endorse", "all advertising materials", "non commercial", "noncommercial", "nuclear", "acknowledgment", "acknowledgement", "views and conclusions", "must not be sold", "may not be sold", "artistic")),
+    ("BSD-1-Clause", ("redistribution and use in source and binary forms", "redistributions of source code must retain"), ("binary form must", "endorse", "advertising", "commercial", "distributions in binary", "acknowledg")),
+    ("Zlib", ("altered source versions must be plainly marked as such",), ()),
+    ("BSL-1.0", ("boost software license version 1.0",), ()),
+    ("Unlicense", ("this is free and unencumbered software released into the public domain",), ()),
+    ("CC0-1.0", ("cc0 1.0 universal",), ()),
+    ("CC0-1.0", ("creativecommons.org publicdomain zero",), ()),
+    ("Artistic-2.0", ("artistic license 2.0",), ()),
+    ("Artistic-2.0", ("artistic license version 2.0",), ()),
+    ("Artistic-1.0-Perl OR GPL-1.0-or-later", ("under the same terms as perl",), ()),
+    ("Artistic-1.0-Perl OR GPL-1.0-or-later", ("same terms as perl itself",), ()),
+    ("Artistic-1.0-Perl OR GPL-1.0-or-later", ("same terms as the perl 5 programming language",), ()),
+    ("Artistic-1.0-Perl", ("the artistic license preamble",), ("artistic license 2.0",)),
+    ("Artistic-1.0-Perl", ("the artistic license which comes with",), ()),
+    ("WTFPL", ("do what the fuck you want to public license",), ()),
+    ("PSF-2.0", ("python software foundation license version 2",), ()),
+    ("PSF-2.0", ("psf license agreement for python",), ()),
+    ("PHP-3.01", ("the php license version 3.01",), ()),
+    ("PHP-3.01", ("subject to version 3.01 of the php license",), ()),
+    ("AFL-2.1", ("academic free license version 2.1",), ()),
+    ("AFL-2.1", ("academic free license v 2.1",), ()),
+    ("AFL-3.0", ("academic free license v 3.0",), ()),
+    ("AFL-3.0", ("academic free license version 3.0",), ()),
+    ("MPL-2.0", ("mozilla public license version 2.0",), ()),
+    ("MPL-2.0", ("mozilla public license v 2.0",), ()),
+    ("MPL-2.0", ("mozilla.org mpl 2.0",), ()),
+    ("MPL-1.1", ("mozilla public license version 1.1",), ()),
+    ("EPL-1.0", ("eclipse public license v 1.0",), ()),
+    ("EPL-1.0", ("eclipse public license v1.0",), ()),
+    ("EPL-2.0", ("eclipse public license v 2.0",), ()),
+    ("EPL-2.0", ("eclipse public license 2.0",), ()),
+    ("EPL-2.0", ("eclipse public license v2.0",), ()),
+    ("CPL-1.0", ("common public license version 1.0",), ()),
+    ("CDDL-1.0", ("common development and distribution license cddl version 1.0",), ()),
+    ("CDDL-1.1", ("common development and distribution license cddl version 1.1",), ()),
+    ("LPPL-1.3c", ("latex project public license", "1.3c"), ()),
+    ("OFL-1.1", ("sil open font license version 1.1",), ()),
+    ("UPL-1.0", ("universal permissive license v 1.0",), ()),
+    ("UPL-1.0", ("universal permissive license upl version 1.0",), ()),
+    ("ZPL-2.1", ("zope public license zpl version 2.1",), ()),
+    ("ZPL-2.1", ("zope public license version 2.1",), ()),
+    ("NCSA", ("university of illinois ncsa open source license",), ()),
+    ("FSFULLR", ("unlimited permission to copy and or distribute it with or without modifications",), ()),
+    ("FSFAP", ("copying and distribution of this file with or without modification are permitted in any medium without royalty",), ()),
+    ("BlueOak-1.0.0", ("blue oak model license",), ()),
+    ("PostgreSQL", ("permission to use copy modify and distribute this software and its documentation for any purpose without fee and without a written agreement",), ()),
+    ("Ruby", ("you can redistribute it and or modify it under either the terms of the",), ("gnu general public license version 3",)),
+    ("wxWindows", ("wxwindows library licence",), ()),
+    ("EUPL-1.2", ("european union public licence v. 1.2",), ()),
+    ("EUPL-1.2", ("eupl 2007",), ()),
+    ("BUSL-1.1", ("business source license 1.1",), ()),
+    ("SSPL-1.0", ("server side public license",), ()),
+    ("Elastic-2.0", ("elastic license 2.0",), ()),
+    ("Libpng", ("the png reference library is supplied as is",), ()),
+    ("Info-ZIP", ("info zip license",), ()),
+    ("FTL", ("the freetype project license",), ()),
+    ("W3C", ("w3c software notice and license",), ()),
+    ("curl", ("permission to use copy modify and distribute this software for any purpose with or without fee is hereby granted provided", "except as contained in this notice"), ()),
+)  # fmt: skip
+_CC_TITLE = re.compile(
+    r"\b(?:under (?:the|a|an) )?creative commons (?:legal code )?(attribution[a-z ]{0,40}?)(?: license)?(?: public license)?"
+    r"(?: version)? ([1-4]\.[05])"
+)
+_GNU_TITLE = re.compile(
+    r"gnu (?P<family>general public|lesser general public|library general public|affero general public|"
+    r"free documentation) license(?: gnu [a-z ]{5,30} license)? version (?P<version>[1-3](?:\.\d)?) (?:\d+ )?"
+    r"(?:june|february|november|march|january) (?:\d+ )?(?:19|20)\d\d"
+)
+_GNU_MENTION = re.compile(
+    r"(?:gnu )?(?P<family>lesser general public|library general public|affero general public|general public|"
+    r"lesser or library general public|library or lesser general public|lesser gpl|"
+    r"free documentation|lgpl|agpl|gpl|gfdl)(?: licen[sc]es?)?(?: agpl| lgpl| gpl| gfdl)?"
+    r"(?P<version> ?(?:v|version|versions|license version)? ?(?P<number>[1-3](?:\.[0-9])?)(?P<plus>\+)?(?!\d))?"
+)
+_GRANT_BEFORE = re.compile(
+    r"(?:under (?:the )?(?:terms (?:and conditions )?(?:of )?)?(?:either )?(?:the |a |an )?|terms of (?:either )?(?:the |an? )?|"
+    r"licen[sc]ed? (?:under )?(?:the |as |is )?|covered by (?:the )?|using the |subject to the (?:terms of the )?|"
+    r"either version [123][0-9. ]* of the |conditions of the |version [123][0-9. ]* of the )\Z"
+)
+_GNU_VERSION = re.compile(r"(?:either )?\b(?:version|v) ?([1-3](?:\.\d)?)\b")
+_OR_LATER = re.compile(r"\bor (?:at your option |if you wish )?(?:any )?(?:later|newer|greater)|\d\+|or at your choice any later")
+_CHOICE = re.compile(
+    r"dual licen[sc]|dually licen[sc]|tri licen[sc]|under (?:the terms of )?(?:either|any one|one) (?:of )?|"
+    r"at your (?:choice|option) (?:under|of|either)|"
+    r"alternatively (?:this|the|you|it)|(?:license|licence|2.0|mit|bsd|apache) or (?:the )?(?:gnu|gpl|mit|bsd|apache|lgpl)"
+)
+_TEXT_END = ("how to apply these terms to your", "end of terms and conditions", "addendum how to use this license")
+
+
+def _grant_marks(text: str, base: int, whole: bool = False) -> list[Finding]:
+    """Licence texts and notices in `text`, which stands `base` code points into the content."""
+    words = _Words(text, base)
+    found: dict[str, tuple[int, int]] = {}
+    for spdx_id, (anchor, *others), absent in _TEXTS:
+        place = words.text.find(anchor)
+        if place < 0 or spdx_id in found:
+            continue
+        near = words.text[max(0, place - 300) : place + 3500]
+        if all(phrase in near for phrase in others) and not any(phrase in near for phrase in absent):
+            found[spdx_id] = (place, place + len(anchor))
+    for title in _CC_TITLE.finditer(words.text):
+        if whole or title[0].startswith("under"):
+            if spdx_id := _cc_in_words(title[0]):
+                found.setdefault(spdx_id, title.span())
+    found.update(_gnu_marks(words.text))
+    if not found:
+        return []
+    # A text of one licence names others: what it says of them is not a grant.
+    names = list(found)
+    for host, guests in (
+        ("MPL-2.0", ("GPL", "LGPL", "AGPL")),
+        ("EPL-2.0", ("GPL", "LGPL")),
+        ("EUPL-1.2", ("GPL", "LGPL", "AGPL", "MPL", "EPL", "LPPL")),
+        ("Artistic-2.0", ("GPL",)),
+        ("PSF-2.0", ("GPL", "HPND", "CNRI", "ISC")),
+        ("Artistic-1.0-Perl OR GPL-1.0-or-later", ("GPL", "Artistic", "LGPL")),
+        ("PHP-3.01", ("BSD",)),
+        ("OFL-1.1", ("GPL",)),
+    ):
+        if host in found and (whole or host.startswith("Artistic-1")):
+            names = [name for name in names if name == host or not name.startswith(tuple(g + "-" for g in guests))]
+    place = words.place(*min(found[name] for name in names))
+    if len(names) > 1:
+        choice = bool(_CHOICE.search(words.text))
+        expression = (" OR " if choice else " AND ").join(f"({name})" if " " in name else name for name in names)
+        names = [_render(expression)]
+    return [_finding(names[0], "license-text", *place, 0.95 if whole else 0.9)]
+
+
+def _gnu_marks(text: str) -> dict[str, tuple[int, int]]:
+    """GNU licences that `text` (words) is, or that its notices grant: the notice first, it knows about later versions."""
+    titled: dict[str, tuple[str, int, int]] = {}
+    titles = list(_GNU_TITLE.finditer(text))
+    for title in titles:
+        titled.setdefault(
+            _GNU_FAMILIES[title["family"]], (_gnu_version(title["version"]), title.start(), title.end())
+        )
+    limit = titles[0].start() if titles else len(text)
+    best: dict[str, tuple[int, str, int, int]] = {}  # family -> how much the mention says, id, place
+    for mention in _GNU_MENTION.finditer(text, 0, limit):
+        before = text[max(0, mention.start() - 80) : mention.start()]
+        if not _GRANT_BEFORE.search(before):
+            continue
+        family = next(value for key, value in _GNU_FAMILIES.items() if key in mention["family"].replace("or ", ""))
+        after = text[mention.end() : mention.end() + 170]
+        next_mention = _GNU_MENTION.search(after)
+        if next_mention and next_mention.start() > 0:
+            after = after[: next_mention.start()]
+        version, later = mention["number"], bool(mention["plus"])
+        if version is None:
+            number = _GNU_VERSION.search(after) or _last(_GNU_VERSION, before[-40:])
+            version = number[1] if number else None
+        later = later or bool(_OR_LATER.search(after)) or bool(version and _OR_LATER.search(before[-60:]))
+        said = 2 * (version is not None) + later
+        suffix = "or-later" if later or version is None else "only"
+        spdx_id = _known(f"{family}-{_gnu_version(version) if version else _GNU_FIRST[family]}-{suffix}")
+        if spdx_id is None:
+            spdx_id = f"{family}-{_GNU_FIRST[family]}-or-later"
+        if family not in best or said > best[family][0]:
+            best[family] = (said, spdx_id, mention.start(), mention.end())
+    found = {}
+    for family, (_, spdx_id, start, end) in best.items():
+        if "linking" in text and "bison" in text and "parser skeleton" in text:
+            spdx_id += " WITH Bison-exception-2.2"
+        elif "generated by autoconf" in text and "configuration script" in text:
+            spdx_id += " WITH Autoconf-exception-" + ("3.0" if "autoconf configure script exception version 3.0" in text else "2.0")
+        elif "built using gnu libtool" in text:
+            spdx_id += " WITH Libtool-exception"
+        elif "special exception the copyright holders" in text and "link this library with independent modules" in text:
+            spdx_id += " WITH Classpath-exception-2.0"
+        found[spdx_id] = (start, end)
+    if titled:
+        family = min(titled, key=lambda family: titled[family][1])  # the outer text comes first
+        if family not in best:
+            version, start, end = titled[family]
+            spdx_id = _known(f"{family}-{version}-only")
+            if spdx_id:
+                found[spdx_id] = (start, end)
+    return found
+
+
+def _gnu_version(number: str) -> str:
+    return number if "." in number else number + ".0"
+
+
+def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    return next(iter(reversed(list(pattern.finditer(text)))), None)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Source files and READMEs
+# ---------------------------------------------------------------------------------------------------------------------
+
+_HEADER_CHARS = 12_000  # about a hundred lines
+_TAIL_CHARS = 4_000  # Perl and POD put the licence last
+_SPDX_TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([^\n\r]{2,200})")
+_LICENSE_LINE = re.compile(
+    r"^[ \t]*(?:[/*#;%!.\"'-]+[ \t]*)?@?licen[sc]e(?:[ \t]*[:=]|[ \t]{1,3})[ \t]*[\"']?([A-Za-z0-9][^\n\"',{}<>]{1,60}?)[\"']?[ \t]*[,;.]?$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_UNDER = re.compile(
+    r"\b(?:licen[sc]ed|released|distributed|published|available|provided|dual[- ]licensed)[^.\n]{0,30}?\b(?:under|with)\s+"
+    r"(?:the\s+)?(?:terms\s+of\s+(?:the\s+)?)?[\"'`*_\[(]*([A-Za-z0-9][A-Za-z0-9 .,+/()-]{1,60}?)[\"'`*_\])]*(?:'s)?(?:,?\s+(?:free\s+|open[- ]source\s+)?"
+    r"(?:software\s+)?licen[sc]es?\b|[.;\n]|$|\]\(|,? see\b|\s*<)",
+    re.IGNORECASE,
+)
+
+
+def _source_marks(content: str) -> list[Finding]:
+    header = content[:_HEADER_CHARS]
+    tags = list(_spdx_tags(header))
+    marks = tags[:]
+    tail_at = max(_HEADER_CHARS, len(content) - _TAIL_CHARS)
+    parts = [(header, 0)] + ([(content[tail_at:], tail_at)] if tail_at < len(content) else [])
+    for part, base in parts:
+        grants = _grant_marks(part, base)
+        if not grants:
+            grants = list(_named_marks(part, base))
+        marks += grants
+        if grants:
+            break
+    if tags:  # the tag is the file's own word; a text beside it counts only if it is stricter
+        return tags + [mark for mark in marks[len(tags) :] if _strictness(mark) > max(map(_strictness, tags))]
+    return marks
+
+
+def _spdx_tags(text: str) -> Iterator[Finding]:
+    for tag in _SPDX_TAG.finditer(text):
+        written = tag[1].split("*/")[0].split("-->")[0].strip(" \t*/#\"'\\;,.")
+        try:
+            parsed = _licensing().parse(written, validate=False)
+        except Exception:  # as in parse_declared
+            continue
+        if parsed is None or _licensing().unknown_license_keys(parsed):
+            expression = parse_declared(written)
+        else:
+            expression = str(parsed)
+        if expression:
+            yield _finding(expression, "spdx-tag", tag.start(), tag.start(1) + len(written), 1.0)
+
+
+def _named_marks(text: str, base: int) -> Iterator[Finding]:
+    """Licences named as the document's own: `License: MIT`, `released under the MIT License`."""
+    for pattern, confidence in ((_LICENSE_LINE, 0.8), (_UNDER, 0.8)):
+        for found in pattern.finditer(text):
+            name = re.sub(r"\s+", " ", found[1]).strip()
+            expression = parse_declared(name) or parse_declared(re.sub(r" and ", " or ", name) if "dual" in found[0] else "")
+            if expression:
+                yield _finding(expression, "license-text", base + found.start(), base + found.end(), confidence)
+
+
+_HEADING = re.compile(
+    r"^[ \t]*(?:#{1,6}[ \t]*(?:[\w&/ ]{0,20} )?(?:the )?(?:un)?licen[sc](?:e|ing)\b[^\n]{0,40}|"
+    r"(?:copyright (?:and|&) )?licen[sc](?:e|ing)(?: information)?:?[ \t]*\n[ \t]*[=~\-*^]{3,}|<h\d[^>]*>[^<\n]{0,20}licen[sc]e[^<\n]{0,20}</h\d>)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_NEXT_HEADING = re.compile(r"\n[ \t]*#{1,6}[ \t]|\n[^\n]{2,80}\n[ \t]*[=~\-]{3,}[ \t]*\n|<h\d")
+_FIRST_NAME = re.compile(
+    r"\b((?:the )?(?:MIT|ISC|Apache|BSD|[23]-clause BSD|GNU|A?L?GPL|MPL|Mozilla Public|Unlicense|Zlib|WTFPL|CC0|CC[- ]BY|"
+    r"Creative Commons|Boost|Artistic|Eclipse|EPL|PSF|Zope|ZPL|Blue ?Oak|0BSD|AFL|public domain)[^\n|*_`\[\]]{0,50})",
+    re.IGNORECASE,
+)
+_BADGE = re.compile(r"licen[sc]e[-/](?:%20)?([A-Za-z0-9.+%_ ]+?(?:--[0-9.A-Za-z]+)*)-(?:[a-z]+|[0-9a-f]{3,6})\.svg", re.IGNORECASE)
+_SHORT_LINE = re.compile(r"^[ \t*_>-]*((?:MIT|ISC|Apache|BSD)[^\n]{0,20}?(?:licen[sc]ed?)?)[ \t]*(?:©|\(c\)|copyright)[^\n]*$", re.I | re.M)
+
+
+def _readme_marks(content: str) -> list[Finding]:
+    marks = _settle_code(_grant_marks(content[:60_000], 0)) if len(content) < 60_000 else []
+    marks = [mark for mark in marks if "Apache" not in (mark.spdx or "") or "under the apache" in content.lower()]
+    for heading in _HEADING.finditer(content):
+        end = _NEXT_HEADING.search(content, heading.end())
+        section = content[heading.end() : min(end.start() if end else len(content), heading.end() + 1500)]
+        text = re.sub(r"\]\([^)]*\)|<[^>\s]*>`?_?|https?://\S+|[*_`\[\]\"“”]", " ", section)
+        text = re.sub(r"\s+", " ", text).strip(" -:=~")
+        inline = heading[0].split(":", 1)
+        named = parse_declared(inline[1]) if len(inline) == 2 and inline[1].strip(" *_`") else None
+        named = named or next((finding.spdx for finding in _named_marks(text + "\n", 0)), None) or _leading_name(text)
+        if named:
+            marks.append(_finding(named, "license-text", heading.start(), heading.end() + len(section), 0.85))
+    if not marks:
+        for found in _SHORT_LINE.finditer(content):
+            if named := parse_declared(found[1].strip()):
+                marks.append(_finding(named, "license-text", *found.span(), 0.7))
+    if not marks:
+        marks += [mark for mark in _named_marks(content, 0) if mark.confidence >= 0.8][:1]
+    if not marks:
+        for badge in _BADGE.finditer(content):
+            spelled = badge[1].replace("--", "-").replace("%20", " ").replace("_", " ")
+            if named := parse_declared(spelled):
+                marks.append(_finding(named, "license-text", *badge.span(), 0.75))
+    if marks:
+        return marks
+    return _text_marks(content)
+
+
+def _settle_code(marks: list[Finding]) -> list[Finding]:
+    return marks
+
+
+def _leading_name(section: str) -> str | None:
+    """The licence that a licence section opens with: `MIT © Jane`, `ISC. Go nuts.`, `The MIT License (MIT)`."""
+    opening = re.split(r"(?<!\bv)[.;](?: |\Z)|©|\(c\)| see |copyright|, | - | – ", section[:160] + " ", flags=re.IGNORECASE)[0]
+    words = opening.split()
+    for count in range(min(len(words), 9), 0, -1):
+        if named := parse_declared(" ".join(words[:count])):
+            return named
+    found = _FIRST_NAME.search(section[:160])
+    if found and found.start() < 60:
+        words = found[1].split()
+        for count in range(min(len(words), 7), 0, -1):
+            if named := parse_declared(" ".join(words[:count]).strip(" ,.()")):
+                return named
+    return None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Text of pages: sentences that license or reserve
+# ---------------------------------------------------------------------------------------------------------------------
+
+_RESERVED_PHRASES = (
+    "all rights? (?:are )?reserved|alle rechte (?:sind )?vorbehalten|tous droits (?:de reproduction )?réservés|"
+    "(?:todos )?los derechos reservados|tutti i diritti (?:sono )?riservati|todos os direitos reservados|"
+    "alle rechten voorbehouden|wszelkie prawa zastrzeżone|все права защищены|усі права захищено|всички права запазени|"
+    "všechna práva vyhrazena|všetky práva vyhradené|minden jog fenntartva|toate drepturile (?:sunt )?rezervate|"
+    "alla rättigheter (?:är )?(?:förbehållna|reserverade)|alle rettigheter (?:er )?(?:forbeholdt|reservert)|"
+    "kaikki oikeudet pidätetään|sva prava (?:pridržana|zadržana)|vse pravice pridržane|tüm hakları saklıdır|"
+    "με επιφύλαξη παντός δικαιώματος|tots els drets reservats|bảo lưu mọi quyền|hak cipta dilindungi|"
+    "版权所有|版權所有|保留所有权利|保留所有權利|保留一切權利|無断転載|無断複写|모든 권리 보유|무단 ?전재|جميع الحقوق محفوظة|"
+    "کلیه حقوق|تمامی حقوق|כל הזכויות שמורות|सर्वाधिकार सुरक्षित|สงวนลิขสิทธิ์"
+)
+_GATE = re2.compile(
+    r"(?i)licen[csz]|lizenz|licenc|licença|лиценз|ліценз|lisans|lisens|ライセンス|许可|許可|授權|授权|라이선스|"
+    r"creative ?commons|creativecommons|\bcc[ -]?by\b|cc0|public domain|permission (?:is|to)|redistribution and use|"
+    r"redistribute it|free documentation|gfdl|data[ -]?mining|fouille de (?:textes|données)|minería de|2019/790|"
+    r"artificial intelligence|machine learning|\bAI\b|\bKI\b|language models?|same terms as perl|unencumbered|" + _RESERVED_PHRASES
+)
+_RESERVED = re.compile(_RESERVED_PHRASES, re.IGNORECASE)
+_COPYRIGHT_SIGN = re.compile(r"©|\(c\)|copyright|&copy;|\b(?:19|20)\d\d\b|copr\.|™|®", re.IGNORECASE)
+_TDM = re.compile(
+    r"text[ -]?(?:and|&|und|et|y|e)?[ -]?data[ -]?mining|text- und data-?mining|fouille de textes|"
+    r"minería de (?:textos|datos)|2019/790|\bTDM\b",
+    re.IGNORECASE,
+)
+_AI_USE = re.compile(
+    r"(?:train|develop|teach|feed|improv|learn|scrap|entraîn|entren|trenow|Training|обуч)\w*[^.!?\n]{0,90}?"
+    r"(?:artificial intelligence|machine[- ]learning|\bA\.?I\.?\b|\bKI\b|(?:large )?language models?|\bLLMs?\b|generative|"
+    r"intelligence artificielle|inteligencia artificial|künstliche\w* intelligenz)|"
+    r"(?:artificial intelligence|machine[- ]learning|\bAI\b|\bKI\b|language models?)[^.!?\n]{0,60}?(?:training|Training|crawl|scrap)",
+    re.IGNORECASE,
+)
+_FORBIDS = re.compile(
+    r"prohibit|forbidden|not (?:be )?(?:permitted|allowed|used|authori[sz]ed)|may not|must not|shall not|do not (?:permit|allow|consent|use)"
+    r"|without (?:\w+ ){0,4}(?:permission|consent|authori[sz]ation)|reserv|opt(?:s|ed)?[- ]out|vorbehalten|vorbehalt|untersagt|"
+    r"nicht (?:gestattet|erlaubt)|verboten|interdit|réserv|prohib|reservad|vietat|riservat|zabron|zastrze|запрещ|verboden|禁止",
+    re.IGNORECASE,
+)
+_OWN = re.compile(
+    r"\b(?:this|these|our|all|the) (?:entire |whole |written |original )?(?:work|page|site|website|web site|wiki|blog|article|post|text|texts|content|contents|material|"
+    r"document|documentation|book|publication|translation|story|paper|report|tutorial|manual|guide|lesson|file|podcast|episode)s?\b|"
+    r"except where|unless (?:otherwise|stated)|sauf (?:mention|indication)|salvo (?:donde|indicación|que|diversa)|sofern nicht anders|soweit nicht anders|wenn nicht anders|"
+    r"\bdiese[srnm]? (?:werk|text|seite|artikel|beitrag|blog|website|inhalt|arbeit|dokument)|alle (?:inhalte|texte|beiträge)|inhalte? (?:dieser|dieses|der|des|ist|sind|steh)|"
+    r"\b(?:ce|cet|cette|ces|le) (?:texte|contenu|site|page|article|œuvre|oeuvre|document)|contenu|"
+    r"\b(?:este|esta|esto|el) (?:obra|texto|contenido|sitio|artículo|página|documento|conteúdo|trabalho|artigo)|"
+    r"\bquest[oa']? ?(?:opera|testo|sito|pagina|articolo)|\b(?:deze|dit) (?:tekst|werk|pagina|site|artikel)|"
+    r"\b(?:ten|ta|to) (?:tekst|utwór|strona|artykuł)|content (?:is )?(?:available|licensed|on this|under)|text is available|except as noted",
+    re.IGNORECASE,
+)
+_OTHERS = re.compile(
+    r"\b(?:image|images|photo|photos|photograph|photographs|photography|picture|pictures|figure|fig\.|illustration|icon|icons|logo|video|videos|music|sound|audio|song|font|"
+    r"fonts|map|maps|tiles|theme|template|plugin|software|code|script|library|library's|dataset|data set|data|package|program|"
+    r"bild|bilder|foto|fotos|grafik|abbildung|titelbild|beitragsbild|header-?bild|quelle|karte|imagen|imágenes|fotografía|immagine|immagini|zdjęcie|"
+    r"фото|изображени\w*|flickr|wikimedia commons|openstreetmap|unsplash|pixabay|via)\b|画像|写真|图片|圖片",
+    re.IGNORECASE,
+)
+_TALKS = re.compile(
+    r"\?|\b(?:such as|e\.g\.|for example|for instance|z\.\s?b\.|zum beispiel|par exemple|por ejemplo|if you|you (?:can|could|may|should) (?:choose|use|find|search|license)|"
+    r"types? of|kinds? of|explain\w*|learn more about|what is|compar\w+|compatible|incompatible|versus|vs\.?|unlike|introduced|launched|founded|organi[sz]ation|"
+    r"many|some|most|other (?:sites|works|authors)|websites? (?:that|which)|search for|look for|find (?:images|photos)|how to|choose|recommend\w*|should|"
+    r"would|might|was|were|had|their|his|her|its own|nicht unter|not (?:under|licensed|available)|instead of|rather than|switch\w*|consider\w*|"
+    r"suggest\w*|require\w*|asks?|wants?)\b",
+    re.IGNORECASE,
+)
+_LICENSES = re.compile(
+    r"licen[sc]|lizen[sz]|licenc|licença|лиценз|ліценз|lisans|lisens|ライセンス|许可|許可|授權|授权|라이선스|released|published|available|"
+    r"distributed|shared|waived|dedicated|under|unter|sous|bajo|sob\b|sotto|onder|na\b|по\b",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(r"[\n\r]|[.!?](?=\s+[^\sa-z\d])|[。！？]")
+_WINDOW = 400  # code points to each side of a gate hit
+_MAX_HITS = 400
+
+
+def _text_marks(content: str) -> list[Finding]:
+    """Marks in running text, each with the sentence it stands in."""
+    marks: list[Finding] = []
+    for start, end in _windows(content):
+        window = content[start:end]
+        marks += _cc_marks(window, start)
+        marks += _reserved_marks(window, start)
+        marks += _notice_marks(window, start)
+    return marks
+
+
+def _windows(content: str) -> Iterator[tuple[int, int]]:
+    begin = end = -1
+    for number, hit in enumerate(_GATE.finditer(content)):
+        if number >= _MAX_HITS:
+            break
+        if hit.start() - _WINDOW <= end:
+            end = min(len(content), hit.end() + _WINDOW)
+            continue
+        if end >= 0:
+            yield begin, end
+        begin, end = max(0, hit.start() - _WINDOW), min(len(content), hit.end() + _WINDOW)
+    if end >= 0:
+        yield begin, end
+
+
+def _sentence(text: str, start: int, end: int) -> tuple[int, int]:
+    """The sentence or line around a range, at most 300 code points to each side."""
+    begin = max(0, start - 300)
+    for found in _SENTENCE_END.finditer(text, begin, start):
+        begin = found.end()
+    stop = _SENTENCE_END.search(text, end, min(len(text), end + 300))
+    return begin, stop.start() if stop else min(len(text), end + 300)
+
+
+def _speaks_for_the_page(sentence: str) -> bool:
+    """Whether a sentence that names a licence puts the page under it."""
+    if _TALKS.search(sentence):
+        return False
+    own, others = _OWN.search(sentence), _OTHERS.search(sentence)
+    if others and (own is None or others.start() < own.start()):
+        return False
+    if own:
+        return bool(_LICENSES.search(sentence))
+    # Without a subject: a label such as "Licence: CC BY 4.0" or "Licensed under ...".
+    return len(sentence.strip()) < 160 and bool(re.match(r"\W*(?:©[^.]{0,60}\W)?(?:licen[sc]|lizen|released|published|available|lisens|lisans|лиценз|ライセンス)", sentence, re.I))
+
+
+def _cc_marks(window: str, base: int) -> Iterator[Finding]:
+    seen_to = -1
+    for found in _CC_NAME.finditer(window):
+        if found.start() < seen_to:
+            continue
+        begin, stop = _sentence(window, found.start(), found.end())
+        sentence = window[begin:stop]
+        seen_to = stop
+        if not _speaks_for_the_page(sentence):
+            continue
+        url = _CC_URL.search(window, found.start(), min(len(window), stop + 120))
+        expression = _cc_in_words(window[found.start() : min(stop, found.start() + 160)])
+        by_url = _cc_id_of_url(url) if url else None
+        if by_url and (expression is None or by_url != expression):
+            expression = by_url if expression is None or _restrictiveness(by_url) >= _restrictiveness(expression) else expression
+        if expression:
+            yield _finding(expression, "cc-mark", base + found.start(), base + min(stop, found.start() + 160), 0.8)
+    if "CC0" in window or "public domain" in window.lower():
+        for found in re.finditer(r"waived all copyright|waives? all (?:his|her|their|its)? ?(?:copyright|rights)|"
+                                 r"(?:dedicated|released|placed) (?:in)?to the public domain|is in the public domain", window, re.I):  # fmt: skip
+            begin, stop = _sentence(window, found.start(), found.end())
+            if not _TALKS.search(window[begin:stop]) and (_OWN.search(window[begin:stop]) or "CC0" in window[begin:stop]):
+                spdx_id = "CC0-1.0" if "CC0" in window[begin : stop + 60] else "LicenseRef-public-domain"
+                yield _finding(spdx_id, "cc-mark", base + begin, base + stop, 0.7)
+
+
+def _reserved_marks(window: str, base: int) -> Iterator[Finding]:
+    for found in _RESERVED.finditer(window):
+        begin, stop = _sentence(window, found.start(), found.end())
+        near = window[max(begin - 60, 0, found.start() - 160) : min(len(window), found.end() + 80)]
+        if _COPYRIGHT_SIGN.search(near) or stop - begin < 100:
+            yield _reservation("rights_reserved", base + found.start(), base + found.end(), 0.8)
+            break
+    for pattern, restriction in ((_TDM, "tdm_reserved"), (_AI_USE, "no_ai")):
+        for found in pattern.finditer(window):
+            begin, stop = _sentence(window, found.start(), found.end())
+            sentence = window[begin:stop]
+            if _FORBIDS.search(sentence) and "?" not in sentence and not re.search(r"\b(?:said|announced|reported|sued|lawsuit|court)\b", sentence, re.I):
+                yield _reservation(restriction, base + begin, base + stop, 0.8)
+                break
+
+
+_NOTICE_WORDS = re.compile(
+    r"permission is (?:hereby )?granted|redistribut|general public license|free documentation license|free software|licensed under the|"
+    r"released under the|under the terms|unencumbered|apache license|mit license|under a bsd|boost software",
+    re.IGNORECASE,
+)
+
+
+def _notice_marks(window: str, base: int) -> list[Finding]:
+    """GNU and other notices in the text of a page, when they speak of the text itself."""
+    found = _NOTICE_WORDS.search(window)
+    if not found:
+        return []
+    begin, stop = _sentence(window, found.start(), found.end())
+    sentence = window[begin : min(len(window), stop + 200)]
+    if _TALKS.search(window[begin:stop]):
+        return []
+    documents = re.search(r"permission is (?:hereby )?granted|this (?:document|manual|documentation|page|book|work|text|file|library|program|software|is free software)|"
+                          r"documentation (?:is|may)|(?:is|are) (?:licensed|distributed|released)", sentence, re.I)  # fmt: skip
+    return _grant_marks(window[begin : begin + 2500], base + begin) if documents else []
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# HTML: where a mark stands
+# ---------------------------------------------------------------------------------------------------------------------
+
+_HTML = re.compile(r"<(?:!doctype|html|head|body|div|p|a|meta|span|table|article)\b", re.IGNORECASE)
+_TAG = re.compile(
+    r"<!--.*?-->|<(script|style|noscript|svg|template|select|textarea)\b[^>]*>.*?</\1\s*>|"
+    r"<(/?)([a-z][a-z0-9]*)((?:\"[^\"]*\"|'[^']*'|[^>\"'])*)>",
+    re.IGNORECASE | re.DOTALL,
+)
+_ATTRIBUTE = re.compile(r"([a-z:-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s>]+))", re.IGNORECASE)
+_VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
+_FOOT = re.compile(r"foot|licen[sc]|copyright|legal|colophon|credits?\b|imprint|impressum|siteinfo|site-info", re.IGNORECASE)
+_SIDE = re.compile(r"sidebar|widget|\baside\b|secondary|complementary|menu|column", re.IGNORECASE)
+_CAPTION = re.compile(r"caption|figure|gallery|lightbox|slideshow|photo|image-?credit|thumb|comment(?!s?-?feed)|media-?object", re.IGNORECASE)
+_RIGHTS_META = re.compile(r"^(?:dc(?:terms)?\.)?(?:rights|licen[sc]e|rights\.licen[sc]e|copyright)$", re.IGNORECASE)
+
+
+def _page_marks(content: str) -> list[Finding]:
+    """Marks of an HTML page: links to Creative Commons by their place, then sentences of the visible text."""
+    visible = _TAG.sub(lambda tag: " " * len(tag[0]), content)  # same offsets, no tags
+    marks = list(_link_marks(content, visible)) if "creativecommons" in content else []
+    links_decide = bool(marks)
+    if links_decide:
+        best = max(mark.confidence for mark in marks)
+        marks = [mark for mark in marks if mark.confidence >= best - 0.2]
+        marks += [mark for mark in _text_marks(visible) if mark.restriction in ("rights_reserved", "tdm_reserved", "no_ai")]
+        return marks
+    # Text runs over line breaks in HTML, so a sentence ends at a block, which leaves a run of blanks; squeeze nothing.
+    return _text_marks(visible)
+
+
+def _link_marks(content: str, visible: str) -> Iterator[Finding]:
+    stack: list[tuple[str, str]] = []
+    for tag in _TAG.finditer(content):
+        name = tag[3]
+        if name is None:
+            continue
+        name = name.lower()
+        if tag[2]:
+            for depth in range(len(stack) - 1, max(-1, len(stack) - 12), -1):
+                if stack[depth][0] == name:
+                    del stack[depth:]
+                    break
+            continue
+        attributes = tag[4]
+        if "creativecommons.org" in attributes.lower() and name in ("a", "link", "meta"):
+            found = _CC_URL.search(attributes)
+            if found and (expression := _cc_id_of_url(found)):
+                confidence = _link_confidence(name, attributes, stack, visible, tag.start(), tag.end())
+                if confidence:
+                    yield _finding(expression, "cc-mark", tag.start(), tag.end(), confidence)
+        if name not in _VOID and not attributes.endswith("/"):
+            named = "".join(
+                f" {value[1] or value[2] or value[3] or ''}"
+                for value in (_ATTRIBUTE.findall(attributes) if attributes else ())
+                if value[0].lower() in ("class", "id", "role")
+            )
+            stack.append((name, named))
+
+
+def _link_confidence(
+    name: str, attributes: str, stack: Sequence[tuple[str, str]], visible: str, start: int, end: int
+) -> float:
+    """How surely a Creative Commons link speaks for its page, 0 for not at all."""
+    values = {key.lower(): html.unescape(a or b or c) for key, a, b, c in _ATTRIBUTE.findall(attributes)}
+    relation = values.get("rel", "").lower().split()
+    if name == "link":
+        return 1.0 if "license" in relation or "copyright" in relation else 0.0
+    if name == "meta":
+        return 1.0 if _RIGHTS_META.match(values.get("name", values.get("property", ""))) else 0.0
+    near = re.sub(r"\s+", " ", visible[max(0, start - 220) : start])[-130:]
+    behind = re.sub(r"\s+", " ", visible[end : end + 300])[:110]
+    names = " ".join(f"{tag} {named}" for tag, named in stack)
+    if re.search(r"\bfigcaption|\bfigure\b|\bblockquote\b", names) or _CAPTION.search(names):
+        return 0.0
+    context = near + " " + behind
+    own = _OWN.search(context)
+    others = _OTHERS.search(near[-90:]) or _OTHERS.search(behind[:60])
+    if others and not own:
+        return 0.0
+    if "license" in relation:
+        return 0.9
+    if re.search(r"\bfooter\b", names) or _FOOT.search(names):
+        return 0.85
+    if _SIDE.search(names) and not re.search(r"comment", names):
+        return 0.75
+    if own and not _TALKS.search(near[-80:]) and _LICENSES.search(context):
+        return 0.7
+    return 0.0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The stage
+# ---------------------------------------------------------------------------------------------------------------------
+
+_KEEP = {reason: Decision(Action.KEEP, reason) for reason in Reason}
+
+
+class License(Stage):
+    """Exclude documents whose licence does not fit the policy.
+
+    Args:
+        policy: `opt-out` excludes what restricts in words (kinds of restriction in `lists/licenses.toml`, `[opt_out]`)
+            and keeps the rest, as the published corpus treats web text; `open-only` keeps nothing but permissive
+            licences, the right policy for code and declared data sets.
+        kind: what the documents are (see `detect`); `metadata["kind"]` overrides it.
+        allow: further SPDX ids that count as permissive; an id without version allows all its versions and ports, so
+            `CC-BY-SA` takes Wikipedia in.
+        exclusion_writer: see `Stage`.
+
+    For web documents `metadata["html"]` is looked at instead of the text when there is one: the place of a mark tells
+    more than its words. A licence that the source declares in `metadata["license"]` is a mark too.
+    Sets `metadata["license"]` to the SPDX expression found, else None.
+    """
+
+    name = "📜 Licence"
+    stage = "license"
+
+    def __init__(
+        self, policy: str = "opt-out", kind: str = "web", allow: Sequence[str] = (), exclusion_writer: Any = None
+    ):
+        super().__init__(exclusion_writer)
+        if policy not in ("opt-out", "open-only"):
+            raise ValueError(f'policy is "opt-out" or "open-only", not {policy!r}')
+        inspect(kind, "licence")  # refuses an unknown kind
+        self.policy = policy
+        self.kind = kind
+        self.allow = tuple(allow)
+
+    def decide(self, documents: Sequence[Document]) -> list[Decision]:
+        """One decision per document; annotates `metadata["license"]`."""
+        return [self._decide(document) for document in documents]
+
+    def fingerprint(self) -> dict[str, str]:
+        """What decisions depend on besides the document."""
+        return {
+            "code": CODE_VERSION,
+            "policy": self.policy,
+            "kind": self.kind,
+            "allow": ",".join(self.allow),
+            "lists_sha256": _lists_sha256(),
+        }
+
+    def _decide(self, document: Document) -> Decision:
+        metadata = document.metadata
+        kind = metadata.get("kind", self.kind)
+        if kind not in _STAGE_KINDS:
+            kind = self.kind
+        content = document.text or ""
+        if kind == "web" and metadata.get("html") and isinstance(metadata["html"], str):
+            content, kind = metadata["html"], "html"
+        finding = inspect(kind, content, metadata.get("url"))
+        source_says = metadata.get("license") or metadata.get("detected_licenses")
+        if source_says:
+            finding = _settle([mark for mark in (finding, _declared_by_source(source_says)) if mark.detector])
+        metadata["license"] = finding.spdx
+        return self._judge(finding)
+
+    def _judge(self, finding: Finding) -> Decision:
+        if finding.detector is None:
+            reason = Reason.NO_EVIDENCE
+        elif finding.permissive or (finding.spdx and self._allowed(finding.spdx)):
+            reason = Reason.PERMISSIVE
+        elif finding.restriction is None:
+            reason = Reason.UNRECOGNIZED
+        else:
+            reason = Reason.CONFLICT if finding.conflict else Reason.RESTRICTED
+        if self.policy == "opt-out":
+            excluded = reason in (Reason.RESTRICTED, Reason.CONFLICT) and finding.restriction in _opt_out()
+        else:
+            excluded = reason is not Reason.PERMISSIVE
+        if not excluded:
+            return _KEEP[reason]
+        found = Evidence(
+            protocol=finding.detector or "none",
+            license=finding.spdx,
+            start=finding.start,
+            end=finding.end,
+            detector=DETECTOR,
+            rule=finding.restriction,
+        )
+        return Decision(Action.EXCLUDE, reason, found, score=finding.confidence if finding.detector else None)
+
+    def _allowed(self, expression: str) -> bool:
+        if not self.allow:
+            return False
+        return _allowed_by(_licensing().parse(expression), self.allow)
+
+
+_STAGE_KINDS = frozenset({"web", "html", "markdown", "code", "source", "license_text", "declared"})
+
+
+def _allowed_by(node: Any, allow: tuple[str, ...]) -> bool:
+    if hasattr(node, "license_symbol"):
+        return _allowed_by(node.license_symbol, allow)
+    if hasattr(node, "key"):
+        named = any(node.key == id or (node.key.startswith(id + "-") and node.key[len(id) + 1].isdigit()) for id in allow)
+        return named or _id_restrictiveness(node.key) == 0
+    parts = [_allowed_by(part, allow) for part in node.args]
+    return any(parts) if node.operator.strip() == "OR" else all(parts)
+
+
+@functools.cache
+def _opt_out() -> frozenset[str]:
+    return frozenset(_lists()["opt_out"]["exclude"])
+
+
+def _declared_by_source(value: object) -> Finding:
+    """A `license` or `detected_licenses` column: a string, or a list whose members all apply. Nothing is no evidence."""
+    if isinstance(value, str):
+        return declared(value)
+    if isinstance(value, Sequence) and value and all(isinstance(part, str) for part in value):
+        names = [parse_declared(part[:500]) for part in value]
+        if all(names):
+            return _finding(_render(" AND ".join(f"({name})" for name in names)), "declared", 0, 0, 0.9)
+    return NO_FINDING

@@ -518,14 +518,24 @@ def _read_warc(path: Path, columns: Columns, limit: int | None, location: str) -
     with open(path, "rb") as stream:
         try:
             for record in ArchiveIterator(stream):
-                if record.rec_type != "response":
-                    continue
-                if limit is not None and file_row >= limit:
-                    break
-                yield [_response_row(file_row, record)]
-                file_row += 1
+                if record.rec_type == "response":
+                    if limit is not None and file_row >= limit:
+                        break
+                    row = _response_row(file_row, record)
+                _expect_whole(record)
+                if record.rec_type == "response":
+                    yield [row]
+                    file_row += 1
         except (ArchiveLoadFailed, EOFError, zlib.error, OSError) as error:
             raise SourceError(f"{location}: the WARC breaks off after {file_row} responses ({error})") from error
+
+
+def _expect_whole(record: Any) -> None:
+    """A stream that breaks off ends silently in warcio: the record then has fewer bytes than it announces."""
+    while record.raw_stream.read(1 << 16):
+        pass
+    if getattr(record.raw_stream, "limit", 0) > 0:
+        raise EOFError(f"{record.raw_stream.limit} bytes of the last record are missing")
 
 
 def _response_row(file_row: int, record: Any) -> Row:

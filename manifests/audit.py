@@ -384,9 +384,9 @@ def _account(corpus: Corpus, records: Sequence[Row], tasks: Sequence[_Task], not
     with notes.check("Merkle roots", f"recomputed from {decisions:,} decisions and {rows:,} rows: {corpus.root[:16]}…"):
         for task in tasks:
             with notes.check("Merkle roots"):
-                for name, value in _roots(task).items():
-                    recomputed[task.name][name] = value.hex()
-                    if task.record["roots"][name] != value.hex():
+                for name, found in _roots(task).items():
+                    recomputed[task.name][name] = found.hex()
+                    if task.record["roots"][name] != found.hex():
                         notes.add(f"tasks/{task.name}.json: the root of {name} is not that of its rows")
         value = corpus_root({**record, "roots": recomputed[record["name"]]} for record in records).hex()
         if value != corpus.root:
@@ -434,8 +434,9 @@ def _multiset_hashes(task: _Task, notes: _Notes) -> None:
     where = f"tasks/{task.name}.json"
     kept = sum(_mark(*row) for row in _rows(task.kept, ("key", "file_row"))) % MODULUS
     outcomes: dict[tuple[str, str, str, str | None], int] = {}
-    for key, file_row, *outcome in _rows(task.decisions, ("key", "file_row", "stage", "action", "reason", "language")):
-        cell = tuple(outcome)
+    columns = ("key", "file_row", "stage", "action", "reason", "language")
+    for key, file_row, stage, action, reason, language in _rows(task.decisions, columns):
+        cell = (stage, action, reason, language)
         outcomes[cell] = outcomes.get(cell, 0) + _mark(key, file_row)
     entered: dict[str, int] = {}
     passed: dict[str, int] = {}

@@ -150,6 +150,7 @@ def test_lookalikes_are_not_what_they_look_like():
     assert [p["value"] for _, p in plants("lookalike", "ip") if ipaddress.ip_address(p["value"]).is_global] == []
     assert [p["value"] for _, p in plants("lookalike", "iban") if iban_remainder(p["value"]) == 1] == []
     assert [p["value"] for _, p in plants("lookalike", "email") if "@example." not in p["value"]] == []
+    assert [p["value"] for _, p in plants("lookalike", "card")] == ["4111 1111 1111 1111"]
     numbers = [p["value"] for _, p in plants("lookalike", "number")]
     assert [n for n in numbers if len(re.sub(r"\D", "", n)) >= 13 and luhn_holds(n)] == []
 

@@ -206,7 +206,7 @@ def _header(facts: _Facts, name: str) -> Markup:
         ),
         ("Excluded", _number(totals["excluded"]), _percent(totals["excluded"], totals["rows"])),
         ("Kept, text altered", _number(_altered_kept(facts)), "personal data replaced by markers"),
-        ("Hosts", _number(hosts[0][0] if hosts else 0), f"{_number(languages[0][0] if languages else 0)} languages"),
+        ("Hosts", _number(hosts[0][0] if hosts else 0), _plural(languages[0][0] if languages else 0, "language")),
     ]
     items = "".join(
         f"<div><dt>{_cell(label)}</dt><dd>{_cell(value)}<small>{_cell(more)}</small></dd></div>"
@@ -280,7 +280,7 @@ def _funnel(facts: _Facts) -> Markup:
         )
     kept = facts.totals["kept"]
     items.append(
-        f'<li><div class="head"><h3>Kept</h3><p>Published in {_number(len(facts.corpus.shards))} shards.</p>'
+        f'<li><div class="head"><h3>Kept</h3><p>Published in {_plural(len(facts.corpus.shards), "shard")}.</p>'
         f'<div class="took none">{_number(kept)}</div><div class="of">{_percent(kept, read)} of what was read</div>'
         "</div>"
         f'<div class="bar" role="img" aria-label="{_percent(kept, read)} kept">{_bar([("k", kept)], read)}</div></li>'
@@ -389,7 +389,14 @@ def _consent(facts: _Facts) -> Markup:
     agent_table = _table(
         ["Agent", "Documents barred", "by a group that names an AI agent", "by a group for everybody (*)", "Hosts", ""],
         [
-            [agent, _number(total), _number(named), _number(star), _number(hosts), _meter(total, most, "x")]
+            [
+                "* (everybody)" if agent == "*" else agent,
+                _number(total),
+                _number(named),
+                _number(star),
+                _number(hosts),
+                _meter(total, most, "x"),
+            ]
             for agent, total, named, star, hosts in agents
         ],
         right={1, 2, 3, 4},
@@ -435,9 +442,9 @@ def _languages(facts: _Facts) -> Markup:
         "languages",
         "Languages",
         f"{_number(len(rows))} labels (ISO 639-3 language, ISO 15924 script) among the kept documents.",
-        _table(heads, body[:_TOP_LANGUAGES], right={1, 2, 3}, wide=True),
+        _table(heads, body[:_TOP_LANGUAGES], right={1, 2, 3}),
         _details(
-            f"The other {_number(len(rows) - _TOP_LANGUAGES)}", _table(heads, body[_TOP_LANGUAGES:], {1, 2, 3}, True)
+            f"The other {_number(len(rows) - _TOP_LANGUAGES)}", _table(heads, body[_TOP_LANGUAGES:], right={1, 2, 3})
         )
         if len(rows) > _TOP_LANGUAGES
         else Markup(""),
@@ -623,17 +630,15 @@ def _cost(facts: _Facts) -> Markup:
                 _stage(name)[0] if name in costs["stages"] else name.capitalize(),
                 f"{seconds:,.2f} s",
                 _percent(seconds, total),
-                f"{seconds / size * 1e9:,.1f}" if size else "–",
+                f"{seconds / size * 1e9:,.1f}",
             ]
             for name, seconds in parts.items()
         ]
         lead = (
             f"The last run took {total:,.1f} CPU seconds for {_number(costs['documents'])} documents, {_size(size)}: "
             f"{size / 1e6 / total:,.1f} MB per CPU second. Measured on its machine, not covered by the root."
-            if total
-            else ""
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
         return Markup("")
     return _section(
         "cost",
@@ -659,7 +664,7 @@ def _check(facts: _Facts) -> Markup:
         f"  FROM read_parquet('{folder}/decisions/*.parquet', filename = true) d\n"
         f"  JOIN read_parquet('{folder}/evidence/*.parquet', filename = true) e\n"
         "    ON parse_filename(d.filename) = parse_filename(e.filename) AND d.evidence_id = e.evidence_id\n"
-        "  WHERE d.rhost = 'org.example'\""
+        "  WHERE d.rhost = 'org.example' OR starts_with(d.rhost, 'org.example.')\""
     )
     parts = [
         ("Everything at once: digests, conservation, Merkle roots, texts, and the SQL checks", "fairtrove audit ."),
@@ -710,7 +715,7 @@ def _table(
     identifier: str = "",
 ) -> Markup:
     """A table; columns in `right` are numbers; a `wide` one becomes a list of cards on a phone."""
-    classes = ["r" if place in right else "m" if wide and not head else "" for place, head in enumerate(heads)]
+    classes = ["r" if place in right else "" if head else "m" for place, head in enumerate(heads)]
     opened = [f' class="{name}"' if name else "" for name in classes]
     head = "".join(f'<th scope="col"{opened[place]}>{_cell(text)}</th>' for place, text in enumerate(heads))
     body = "".join(
@@ -771,22 +776,25 @@ def _meter(number: int, whole: int, kind: str = "") -> Markup:
 def _histogram(bins: Mapping[int, int]) -> Markup:
     """Twenty bars over scores 0 to 1, as inline SVG with a table behind it for those who do not see it."""
     most = max(bins.values())
-    width, height, base = 640, 190, 160
+    width, step, base, tall = 440, 22, 150, 125
+    labelled = {place for place, number in bins.items() if most < 1000 or number == most}
     bars = "".join(
-        f'<rect class="x" x="{place * 32 + 2}" y="{base - 130 * number / most:.1f}" width="28" '
-        f'height="{130 * number / most:.1f}" rx="2"/>'
-        f'<text x="{place * 32 + 16}" y="{base - 6 - 130 * number / most:.1f}" text-anchor="middle">'
-        f"{_number(number)}</text>"
+        f'<rect class="x" x="{place * step + 1.5}" y="{base - tall * number / most:.1f}" width="{step - 3}" '
+        f'height="{tall * number / most:.1f}" rx="2"/>'
         for place, number in sorted(bins.items())
     )
+    bars += "".join(
+        f'<text x="{(place + 0.5) * step}" y="{base - 6 - tall * bins[place] / most:.1f}" text-anchor="middle">'
+        f"{_number(bins[place])}</text>"
+        for place in sorted(labelled)
+    )
     ticks = "".join(
-        f'<text x="{min(max(tick * 640, 4), 636):.0f}" y="{base + 20}" '
-        f'text-anchor="{"start" if tick == 0 else "end" if tick == 1 else "middle"}">{tick:g}</text>'
-        for tick in (0, 0.25, 0.5, 0.75, 1)
+        f'<text x="{tick * width:g}" y="{base + 18}" text-anchor="{anchor}">{tick:g}</text>'
+        for tick, anchor in ((0, "start"), (0.25, "middle"), (0.5, "middle"), (0.75, "middle"), (1, "end"))
     )
     rows = [[f"{place / 20:.2f} to {(place + 1) / 20:.2f}", _number(number)] for place, number in sorted(bins.items())]
     return Markup(
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="Toxicity scores of excluded documents">'
+        f'<svg viewBox="0 0 {width} {base + 26}" role="img" aria-label="Toxicity scores of excluded documents">'
         f'<line x1="0" y1="{base}" x2="{width}" y2="{base}"/>{bars}{ticks}</svg>'
         f"{_details('As a table', _table(['Score', 'Documents'], rows, right={1}))}"
     )
@@ -855,6 +863,10 @@ def _flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 def _number(value: int) -> str:
     return f"{value:,}"
+
+
+def _plural(value: int, noun: str) -> str:
+    return f"{value:,} {noun}{'' if value == 1 else 's'}"
 
 
 def _percent(part: float, whole: float) -> str:

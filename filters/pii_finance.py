@@ -47,7 +47,7 @@ class Card(SpanRecognizer):
                 continue
             # 13 digits are an EAN or a time stamp ten times as often as an old Visa.
             before = window[max(0, match.start() - 32) : match.start()]
-            if len(digits) == 13 and not _CARD_LABEL.search(before):
+            if (len(digits) == 13 or _OTHER_NUMBER.search(before)) and not _CARD_LABEL.search(before):
                 continue
             yield match.span()
 
@@ -112,6 +112,12 @@ _CARD = re.compile(
     r"(?<![0-9A-Za-z])(?<![0-9][.,-])(?<![0-9]{4} )(?<![A-Z]{2}[0-9]{2} )(?:[0-9]{12,19}|[0-9]{4}([ .-])[0-9]{4}\1[0-9]{4}\1[0-9]{4}(?:\1[0-9]{3})?"
     r"|[0-9]{4}([ -])[0-9]{6}\2[0-9]{4,5}|[0-9]{6}[ -][0-9]{13})"
     r"(?![0-9A-Za-z]|[.,-][0-9]| [0-9]{4}(?![0-9]))"
+)
+# What shops and carriers number with as many digits: one in ten passes Luhn.
+_OTHER_NUMBER = re.compile(
+    r"(?:order|invoice|tracking|serial|imei|bestell\w*|rechnung\w*|sendung\w*|commande|facture|pedido|factura|fattura|ordine|"
+    r"zamówieni\w*|заказ\w*|订单|注文|isbn|issn|ean|gtin|upc|sku|doi)[^0-9\n]{0,12}\Z",
+    re.IGNORECASE,
 )
 _CARD_LABEL = re.compile(
     r"card|visa|carte|kart|tarjeta|cartão|cartao|carta|карт|カード|卡|카드|บัตร|بطاقة|כרטיס|कार्ड|kort", re.IGNORECASE
@@ -227,32 +233,46 @@ def _keccak256(message: bytes) -> bytes:
     """Keccak-256 with its original padding (hashlib has only the later SHA-3); one block, so below 136 bytes."""
     block = bytearray(message + b"\x01" + bytes(135 - len(message)))
     block[135] |= 0x80
-    lanes = [[0] * 5 for _ in range(5)]
-    for index in range(17):
-        lanes[index % 5][index // 5] = int.from_bytes(block[8 * index : 8 * index + 8], "little")
+    lanes = [int.from_bytes(block[8 * index : 8 * index + 8], "little") for index in range(17)] + [0] * 8
     mask = (1 << 64) - 1
-    lfsr = 1
+    for constant in _ROUND_CONSTANTS:
+        c = [lanes[x] ^ lanes[x + 5] ^ lanes[x + 10] ^ lanes[x + 15] ^ lanes[x + 20] for x in range(5)]
+        d = [c[x - 1] ^ ((c[x - 4] << 1 | c[x - 4] >> 63) & mask) for x in range(5)]
+        lanes = [lane ^ d[index % 5] for index, lane in enumerate(lanes)]
+        moved = [0] * 25
+        for source, target, shift in _MOVES:
+            lane = lanes[source]
+            moved[target] = (lane << shift | lane >> (64 - shift)) & mask
+        lanes = [
+            moved[index] ^ (~moved[index - index % 5 + (index % 5 + 1) % 5] & moved[index - index % 5 + (index % 5 + 2) % 5])
+            for index in _ROW_ORDER
+        ]
+        lanes[0] ^= constant
+    return b"".join((lane & mask).to_bytes(8, "little") for lane in lanes[:4])
+
+
+def _round_constants() -> tuple[int, ...]:
+    constants, register = [], 1
     for _ in range(24):
-        parity = [lanes[x][0] ^ lanes[x][1] ^ lanes[x][2] ^ lanes[x][3] ^ lanes[x][4] for x in range(5)]
-        for x in range(5):
-            right = parity[(x + 1) % 5]
-            twist = parity[x - 1] ^ ((right << 1 | right >> 63) & mask)
-            for y in range(5):
-                lanes[x][y] ^= twist
-        x, y, current = 1, 0, lanes[1][0]
-        for step in range(24):
-            x, y = y, (2 * x + 3 * y) % 5
-            shift = (step + 1) * (step + 2) // 2 % 64
-            current, lanes[x][y] = lanes[x][y], (current << shift | current >> (64 - shift)) & mask
-        for y in range(5):
-            row = [lanes[x][y] for x in range(5)]
-            for x in range(5):
-                lanes[x][y] = row[x] ^ (~row[(x + 1) % 5] & row[(x + 2) % 5])
+        constant = 0
         for power in range(7):
-            if lfsr & 1:
-                lanes[0][0] ^= 1 << ((1 << power) - 1)
-            lfsr = lfsr << 1 ^ (0x171 if lfsr & 0x80 else 0)
-    return b"".join(lanes[index % 5][index // 5].to_bytes(8, "little") for index in range(4))
+            if register & 1:
+                constant ^= 1 << ((1 << power) - 1)
+            register = register << 1 ^ (0x171 if register & 0x80 else 0)
+        constants.append(constant)
+    return tuple(constants)
+
+
+def _moves() -> tuple[tuple[int, int, int], ...]:
+    """Rotation and permutation of the 25 lanes (index x + 5 y): from, to, bits."""
+    moves, x, y = [(0, 0, 0)], 1, 0
+    for step in range(24):
+        moves.append((x + 5 * y, y + 5 * ((2 * x + 3 * y) % 5), (step + 1) * (step + 2) // 2 % 64))
+        x, y = y, (2 * x + 3 * y) % 5
+    return tuple(moves)
+
+
+_ROUND_CONSTANTS, _MOVES, _ROW_ORDER = _round_constants(), _moves(), tuple(range(25))
 
 
 @cache

@@ -24,7 +24,7 @@ from functools import cache
 import re2
 from presidio_analyzer import PatternRecognizer, predefined_recognizers
 
-from filters.pii_recognizer import SpanRecognizer
+from filters.pii_recognizer import SpanRecognizer, label_gate, label_pattern, words_before
 
 
 class Standing(IntEnum):
@@ -43,14 +43,14 @@ class IdNumber:
         name: country and common name.
         forms: print forms with their standing; `9` a digit, `A` a capital, anything else itself.
         validator: `presidio:Class`, `stdnum:module`, or the name of a function of this module.
-        labels: RE2 alternation of words that announce it, case-insensitive.
+        labels: what announces it, in the syntax of `pii_recognizer.label_pattern`.
         languages: ISO 639 codes of the country's languages, for NATIVE.
     """
 
     name: str
     forms: tuple[tuple[str, Standing], ...]
     validator: str
-    labels: str
+    labels: tuple[str, ...]
     languages: frozenset[str] = frozenset()
 
 
@@ -60,24 +60,24 @@ class NationalId(SpanRecognizer):
     kind = "NATIONAL_ID"
 
     def spans(self, window: str, language: str) -> Iterator[tuple[int, int]]:
-        shape = window.translate(_SHAPE)
+        shape = window.encode("latin-1", "replace").translate(_SHAPE).decode("latin-1")
         code = re.split("[_-]", language, maxsplit=1)[0].lower()
         free = 0
         for token in _TOKEN.finditer(shape):
             start = token.start()
             if start < free:
                 continue
-            end = self._at(window, shape, start, code)
+            end = self._at(window, shape, start, token.end(1), code)
             if end:
                 free = end
                 yield start, end
 
-    def _at(self, window: str, shape: str, start: int, code: str) -> int:
+    def _at(self, window: str, shape: str, start: int, limit: int, code: str) -> int:
         labelled: frozenset[int] | None = None
         for length in _lengths().get(shape[start : start + 3], ()):
             end = start + length
             rows = _forms().get(shape[start:end])
-            if rows is None or end > len(shape) or not _ends(shape, end):
+            if rows is None or end > limit or not _ends(shape, end):
                 continue
             value = window[start:end]
             for index, standing in rows:
@@ -97,10 +97,11 @@ class NationalId(SpanRecognizer):
 def _n(name: str, forms: str, validator: str, labels: str, languages: str = "") -> IdNumber:
     """A row of the table: forms are parted by two spaces; a leading `!` is STRONG, `~` NATIVE, else LABELLED."""
     standings = {"!": Standing.STRONG, "~": Standing.NATIVE}
+    labels = labels.replace("-?", " ?").replace("-", " ")
     parsed = tuple(
         (form.lstrip("!~"), standings.get(form[0], Standing.LABELLED)) for form in re.split(r"\s{2,}", forms.strip())
     )
-    return IdNumber(name, parsed, validator, labels, frozenset(languages.split()))
+    return IdNumber(name, parsed, validator, tuple(labels.split("|")), frozenset(languages.split()))
 
 
 _JMBG = "jmbg|јмбг|ембг|емšо|emšo|emso|matični broj|матични број|матичен број|enotna matična"
@@ -109,110 +110,110 @@ ID_NUMBERS: tuple[IdNumber, ...] = (
     _n("AE Emirates ID", "!999-9999-9999999-9  999999999999999", "_emirates", "emirates id|رقم الهوية|الهوية الإماراتية"),
     _n("AL NID", "A99999999A", "_plain", "nid|numri personal|nipt|letërnjoftim"),
     _n("AR CUIT", "!99-99999999-9  99999999999", "stdnum:ar.cuit", "cuit|cuil"),
-    _n("AR DNI", "99.999.999  99999999", "_plain", "dni|d\\.n\\.i|documento nacional de identidad"),
+    _n("AR DNI", "99.999.999  99999999", "_plain", "dni|d ?n ?i|documento nacional de identidad"),
     _n("AT SVNR", "9999 999999  9999999999  9999-999999", "stdnum:at.vnr", "svnr|sv-nr|sv-nummer|sozialversicherungsnummer|versicherungsnummer|vsnr"),
     _n("AU TFN", "999 999 999  999999999  999-999-999", "presidio:AuTfnRecognizer", "tfn|tax file n"),
     _n("AU Medicare", "9999 99999 9  9999999999", "presidio:AuMedicareRecognizer", "medicare"),
     _n("BD NID", "9999999999  9999999999999  99999999999999999", "_plain", "nid|জাতীয় পরিচয়|এনআইডি"),
-    _n("BE NN", "!99.99.99-999.99  99999999999  99.99.99.999.99  999999-999-99  999999 999 99", "stdnum:be.nn", "niss|insz|rijksregister|registre national|numéro national|nationalregister|nrn|n\\.n\\."),
+    _n("BE NN", "!99.99.99-999.99  99999999999  99.99.99.999.99  999999-999-99  999999 999 99", "stdnum:be.nn", "niss|insz|rijksregister|registre national|numéro national|nationalregister|nrn|n ?n ?"),
     _n("BG EGN", "~9999999999", "stdnum:bg.egn", "егн|egn|единен граждански", "bul bg"),
     _n("BR CPF", "!999.999.999-99  99999999999  999999999-99", "stdnum:br.cpf", "cpf"),
     _n("BY personal number", "!9999999A999AA9", "_plain", "личный номер|асабісты нумар|идентификационный номер"),
-    _n("CA SIN", "999-999-999  999 999 999  999999999", "stdnum:ca.sin", "sin\\P{L}|social insurance|nas\\P{L}|assurance sociale"),
-    _n("CH AHV", "!999.9999.9999.99  9999999999999", "stdnum:ch.ssn", "ahv|avs\\P{L}|oasi|sozialversicherungsnummer"),
-    _n("CL RUT", "!99.999.999-9  !99.999.999-A  !9.999.999-9  !9.999.999-A  99999999-9  99999999-A  9999999-9  9999999-A  999999999", "stdnum:cl.rut", "rut\\P{L}|r\\.u\\.t|rol único|rol unico|run\\P{L}"),
+    _n("CA SIN", "999-999-999  999 999 999  999999999", "stdnum:ca.sin", "sin_|social insurance|nas_|assurance sociale"),
+    _n("CH AHV", "!999.9999.9999.99  9999999999999", "stdnum:ch.ssn", "ahv|avs_|oasi|sozialversicherungsnummer"),
+    _n("CL RUT", "!99.999.999-9  !99.999.999-A  !9.999.999-9  !9.999.999-A  99999999-9  99999999-A  9999999-9  9999999-A  999999999", "stdnum:cl.rut", "rut_|r ?u ?t|rol único|rol unico|run_"),
     _n("CN resident identity", "!999999999999999999  !99999999999999999A", "stdnum:cn.ric", "身份证|身分证|公民身份"),
-    _n("CO cédula", "9.999.999.999  9999999999  99.999.999  99999999", "_plain", "cédula|cedula|c\\.c\\.|cc n"),
+    _n("CO cédula", "9.999.999.999  9999999999  99.999.999  99999999", "_plain", "cédula|cedula|c ?c ?|cc n"),
     _n("CR cédula", "9-9999-9999", "_plain", "cédula|cedula"),
-    _n("CU identity", "99999999999", "stdnum:cu.ni", "carné de identidad|carnet de identidad|ni\\P{L}"),
-    _n("CY/IE-like tax", "99999999A", "stdnum:cy.vat", "αφτ|τιν|tic\\P{L}|tax identification"),
-    _n("CZ/SK rodné číslo", "!999999/9999  999999/999  9999999999", "_rodne_cislo", "r\\. ?č|rodné č|rodne c|rc[: ]|rodného č|birth number"),
-    _n("DE tax ID", "99999999999  99 999 999 999  99 999999999", "stdnum:de.idnr", "idnr|id-nr|steuer-?id|steueridentifikation|steuer-identifikation|identifikationsnummer|steuernummer|tin[: ]|tax id"),
+    _n("CU identity", "99999999999", "stdnum:cu.ni", "carné de identidad|carnet de identidad|ni_"),
+    _n("CY/IE-like tax", "99999999A", "stdnum:cy.vat", "αφτ|τιν|tic_|tax identification"),
+    _n("CZ/SK rodné číslo", "!999999/9999  999999/999  9999999999", "_rodne_cislo", "r ? ?č|rodné č|rodne c|rc_|rodného č|birth number"),
+    _n("DE tax ID", "99999999999  99 999 999 999  99 999999999", "stdnum:de.idnr", "idnr|id-nr|steuer-?id|steueridentifikation|steuer-identifikation|identifikationsnummer|steuernummer|tin_|tax id"),
     _n("DE pension insurance", "99999999A999  99 999999 A 999", "presidio:DeSocialSecurityRecognizer", "sozialversicherung|rentenversicherung|sv-n|svnr|rvnr|versicherungsnummer"),
     _n("DE identity card", "A99999999  AA9999999  A9AA99A99  A99A99A99  A99AA9A99", "presidio:DeIdCardRecognizer", "personalausweis|ausweisnummer|ausweis-nr|perso-n"),
     _n("DK CPR", "~999999-9999  9999999999  999999 9999", "_date_first", "cpr|personnummer|cprnr", "dan da"),
     _n("DO cédula", "!999-9999999-9  99999999999", "stdnum:do.cedula", "cédula|cedula"),
-    _n("EC cédula", "9999999999  999999999-9", "stdnum:ec.ci", "cédula|cedula|c\\.i\\.|ruc"),
+    _n("EC cédula", "9999999999  999999999-9", "stdnum:ec.ci", "cédula|cedula|c ?i ?|ruc"),
     _n("EE isikukood", "~99999999999", "stdnum:ee.ik", "isikukood|personal code|id-kood|isikukoodi", "est ekk et"),
     _n("EG national number", "99999999999999", "_egypt", _NID_AR + "|national id"),
-    _n("ES DNI", "!99999999A  !99999999-A  !99.999.999-A  !99.999.999A  99999999 A", "stdnum:es.dni", "dni|nif\\P{L}|d\\.n\\.i|n\\.i\\.f"),
-    _n("ES NIE", "!A9999999A  !A-9999999-A  !A9999999-A  A 9999999 A  !A-9999999A", "stdnum:es.nie", "nie\\P{L}|n\\.i\\.e|nif\\P{L}"),
+    _n("ES DNI", "!99999999A  !99999999-A  !99.999.999-A  !99.999.999A  99999999 A", "stdnum:es.dni", "dni|nif_|d ?n ?i|n ?i ?f"),
+    _n("ES NIE", "!A9999999A  !A-9999999-A  !A9999999-A  A 9999999 A  !A-9999999A", "stdnum:es.nie", "nie_|n ?i ?e|nif_"),
     _n("FI hetu", "!999999-999A  ~999999-9999  !999999A999A  999999A9999  !999999+999A  999999+9999", "stdnum:fi.hetu", "hetu|henkilötunnus|henkilotunnus|personbeteckning|hlötunnus|sotu", "fin fi swe sv"),
-    _n("FR NIR", "!9 99 99 99 999 999 99  !999999999999999  9 99 99 99 999 999  9 99 99 9A 999 999 99  999999A99999999  9999999999999 99", "stdnum:fr.nir", "sécu|secu|nir\\P{L}|insee|assuré|immatriculation"),
-    _n("FR SPI", "99 99 999 999 999  9999999999999", "stdnum:fr.nif", "numéro fiscal|spi\\P{L}|n° fiscal|référence fiscale"),
-    _n("GB NINO", "!AA999999A  !AA 99 99 99 A  !AA 999999 A  AA-99-99-99-A  AA99 99 99A", "_nino", "nino|ni num|ni n|national insurance|yswiriant gwladol"),
+    _n("FR NIR", "!9 99 99 99 999 999 99  !999999999999999  9 99 99 99 999 999  9 99 99 9A 999 999 99  999999A99999999  9999999999999 99", "stdnum:fr.nir", "sécu|secu|nir_|insee|assuré|immatriculation"),
+    _n("FR SPI", "99 99 999 999 999  9999999999999", "stdnum:fr.nif", "numéro fiscal|spi_|n° fiscal|référence fiscale"),
+    _n("GB NINO", "AA999999A  !AA 99 99 99 A  !AA 999999 A  AA-99-99-99-A  AA99 99 99A", "_nino", "nino|ni num|ni n|national insurance|yswiriant gwladol"),
     _n("GB NHS", "999 999 9999  999-999-9999  9999999999", "presidio:NhsRecognizer", "nhs|chi num"),
-    _n("GB UTR", "9999999999  99999 99999", "stdnum:gb.utr", "utr\\P{L}|unique taxpayer"),
+    _n("GB UTR", "9999999999  99999 99999", "stdnum:gb.utr", "utr_|unique taxpayer"),
     _n("GE personal number", "99999999999", "_plain", "პირადი ნომერი|პირადი №|პ/ნ"),
-    _n("GR AMKA", "~99999999999", "stdnum:gr.amka", "αμκα|α\\.μ\\.κ\\.α|amka", "ell el"),
-    _n("GR AFM", "999999999", "stdnum:gr.vat", "αφμ|α\\.φ\\.μ|afm\\P{L}"),
-    _n("GT NIT", "9999999-9  99999999", "stdnum:gt.nit", "nit\\P{L}"),
+    _n("GR AMKA", "~99999999999", "stdnum:gr.amka", "αμκα|α ?μ ?κ ?α|amka", "ell el"),
+    _n("GR AFM", "999999999", "stdnum:gr.vat", "αφμ|α ?φ ?μ|afm_"),
+    _n("GT NIT", "9999999-9  99999999", "stdnum:gt.nit", "nit_"),
     _n("HK identity card", "!A999999(9)  !AA999999(9)  !A999999(A)  A9999999", "_hkid", "hkid|身份證|香港身份"),
     _n("HR OIB", "99999999999", "stdnum:hr.oib", "oib|osobni identifikacijski"),
     _n("HU tax ID", "9999999999  999 999 9999", "_hungarian_tax", "adóazonosító|adoazonosito|adószám"),
-    _n("HU TAJ", "999 999 999  999999999  999-999-999", "_taj", "taj\\P{L}|taj-szám|társadalombiztosítás"),
-    _n("ID NIK", "9999999999999999", "stdnum:id.nik", "nik\\P{L}|ktp|nomor induk|kartu tanda penduduk"),
+    _n("HU TAJ", "999 999 999  999999999  999-999-999", "_taj", "taj_|taj-szám|társadalombiztosítás"),
+    _n("ID NIK", "9999999999999999", "stdnum:id.nik", "nik_|ktp|nomor induk|kartu tanda penduduk"),
     _n("ID NPWP", "!99.999.999.9-999.999  999999999999999", "_plain", "npwp"),
     _n("IE PPS", "9999999A  9999999AA", "stdnum:ie.pps", "pps|uimh?ir phearsanta|upsp"),
-    _n("IL identity", "999999999  99999999-9  9-9999999-9", "stdnum:il.idnr", "ת\\.?ז|תעודת זהות|מספר זהות|מס' זהות|teudat zehut"),
-    _n("IN Aadhaar", "~9999 9999 9999  999999999999  9999-9999-9999", "presidio:InAadhaarRecognizer", "aadh?aa?r|आधार|uidai|uid\\P{L}|ఆధార్|ஆதார்|আধার|આધાર|ಆಧಾರ್|ആധാർ|ਆਧਾਰ", "hin hi mar mr guj gu tam ta tel te kan kn mal ml pan pa ben bn"),
-    _n("IN PAN", "AAAAA9999A", "_pan", "pan\\P{L}|पैन|permanent account"),
+    _n("IL identity", "999999999  99999999-9  9-9999999-9", "stdnum:il.idnr", "ת ??ז|תעודת זהות|מספר זהות|מס זהות|teudat zehut"),
+    _n("IN Aadhaar", "~9999 9999 9999  999999999999  9999-9999-9999", "presidio:InAadhaarRecognizer", "aadh?aa?r|आधार|uidai|uid_|ఆధార్|ஆதார்|আধার|આધાર|ಆಧಾರ್|ആധാർ|ਆਧਾਰ", "hin hi mar mr guj gu tam ta tel te kan kn mal ml pan pa ben bn"),
+    _n("IN PAN", "AAAAA9999A", "_pan", "pan_|पैन|permanent account"),
     _n("IR national code", "9999999999  999-999999-9", "_iran", "کد ملی|کدملی|شماره ملی|code melli"),
-    _n("IS kennitala", "~999999-9999  9999999999", "_kennitala", "kennitala|kt\\.|kt:|kennitölu", "isl is"),
-    _n("IT codice fiscale", "!AAAAAA99A99A999A  AAAAAA99A99A99AA  AAAAAA99A9AA999A  AAA AAA 99A99 A999A", "_codice_fiscale", "c\\. ?f\\.|codice fiscale|cod\\. fisc|cf\\P{L}"),
+    _n("IS kennitala", "~999999-9999  9999999999", "_kennitala", "kennitala|kt ?|kt:|kennitölu", "isl is"),
+    _n("IT codice fiscale", "!AAAAAA99A99A999A  AAAAAA99A99A99AA  AAAAAA99A9AA999A  AAA AAA 99A99 A999A", "_codice_fiscale", "c ? ?f ?|codice fiscale|cod ? fisc|cf_"),
     _n("JP My Number", "999999999999  9999 9999 9999  9999-9999-9999", "stdnum:jp.in_", "マイナンバー|個人番号|my number"),
     _n("KR RRN", "!999999-9999999  9999999999999", "_korean", "주민등록번호|주민번호|외국인등록번호|rrn"),
-    _n("KZ IIN", "999999999999", "_kazakh", "иин|жсн|iin\\P{L}"),
-    _n("LT asmens kodas", "~99999999999", "stdnum:lt.asmens", "asmens kod|a\\. ?k\\.|personal code", "lit lt"),
-    _n("LU matricule", "9999999999999  9999 99 99 999 99", "_luxembourg", "matricule|cns\\P{L}|sozialversicherung"),
-    _n("LV personas kods", "~999999-99999  99999999999", "stdnum:lv.pvn", "personas kod|p\\. ?k\\.", "lav lvs lv"),
+    _n("KZ IIN", "999999999999", "_kazakh", "иин|жсн|iin_"),
+    _n("LT asmens kodas", "~99999999999", "stdnum:lt.asmens", "asmens kod|a ? ?k ?|personal code", "lit lt"),
+    _n("LU matricule", "9999999999999  9999 99 99 999 99", "_luxembourg", "matricule|cns_|sozialversicherung"),
+    _n("LV personas kods", "~999999-99999  99999999999", "stdnum:lv.pvn", "personas kod|p ? ?k ?", "lav lvs lv"),
     _n("MD IDNP", "9999999999999", "_moldova", "idnp|cod personal"),
-    _n("MT identity card", "9999999A  999999A", "_plain", "karta tal-identità|karta ta' l-identità|id card"),
+    _n("MT identity card", "9999999A  999999A", "_plain", "karta tal-identità|karta ta l-identità|id card"),
     _n("MX CURP", "!AAAA999999AAAAAA99  !AAAA999999AAAAAAA9", "stdnum:mx.curp", "curp"),
-    _n("MX RFC", "AAAA999999AA9  AAAA999999999  AAAA999999A99  AAAA999999AAA  AAAA9999999A9  AAAA99999999A  AAAA9999999AA  AAAA99999999 9", "_rfc", "rfc\\P{L}|r\\.f\\.c"),
-    _n("MY NRIC", "!999999-99-9999  999999999999", "stdnum:my.nric", "nric|mykad|kad pengenalan|no\\. kp|ic no"),
-    _n("NG NIN", "99999999999", "presidio:NgNinRecognizer", "nin\\P{L}|national identification n"),
+    _n("MX RFC", "AAAA999999AA9  AAAA999999999  AAAA999999A99  AAAA999999AAA  AAAA9999999A9  AAAA99999999A  AAAA9999999AA  AAAA99999999 9", "_rfc", "rfc_|r ?f ?c"),
+    _n("MY NRIC", "!999999-99-9999  999999999999", "stdnum:my.nric", "nric|mykad|kad pengenalan|no ? kp|ic no"),
+    _n("NG NIN", "99999999999", "presidio:NgNinRecognizer", "nin_|national identification n"),
     _n("NL BSN", "999999999  9999.99.999  9999 99 999  999.999.999  999 999 999", "stdnum:nl.bsn", "bsn|burgerservice|sofi"),
-    _n("NO fødselsnummer", "~999999 99999  99999999999  999999-99999", "stdnum:no.fodselsnummer", "fødsels|fodsels|personn|fnr|f\\.nr|d-nummer", "nob nno nor nb nn no"),
-    _n("NZ IRD", "999-999-999  99-999-999  999999999", "stdnum:nz.ird", "ird\\P{L}|inland revenue"),
-    _n("PE DNI", "99999999  99999999-9", "_plain", "dni\\P{L}"),
-    _n("PH PhilSys", "9999-9999-9999-9999  9999-9999999-9", "_plain", "philsys|psn\\P{L}|umid|crn\\P{L}|philid"),
+    _n("NO fødselsnummer", "~999999 99999  99999999999  999999-99999", "stdnum:no.fodselsnummer", "fødsels|fodsels|personn|fnr|f ?nr|d-nummer", "nob nno nor nb nn no"),
+    _n("NZ IRD", "999-999-999  99-999-999  999999999", "stdnum:nz.ird", "ird_|inland revenue"),
+    _n("PE DNI", "99999999  99999999-9", "_plain", "dni_"),
+    _n("PH PhilSys", "9999-9999-9999-9999  9999-9999999-9", "_plain", "philsys|psn_|umid|crn_|philid"),
     _n("PK CNIC", "!99999-9999999-9  9999999999999", "stdnum:pk.cnic", "cnic|شناختی کارڈ|nicop"),
     _n("PL PESEL", "~99999999999", "stdnum:pl.pesel", "pesel", "pol pl"),
     _n("PL identity card", "AAA999999  AAA 999999", "_polish_card", "dow[oó]d|dowodu"),
-    _n("PT NIF", "999999999  999 999 999  999.999.999", "stdnum:pt.nif", "nif\\P{L}|contribuinte|n\\.i\\.f|nipc|fiscal"),
-    _n("PT citizen card", "99999999 9 AA9  999999999AA9  99999999 9AA9", "stdnum:pt.cc", "cartão de cidadão|cartao de cidadao|cc\\P{L}|cidadão"),
+    _n("PT NIF", "999999999  999 999 999  999.999.999", "stdnum:pt.nif", "nif_|contribuinte|n ?i ?f|nipc|fiscal"),
+    _n("PT citizen card", "99999999 9 AA9  999999999AA9  99999999 9AA9", "stdnum:pt.cc", "cartão de cidadão|cartao de cidadao|cc_|cidadão"),
     _n("RO CNP", "~9999999999999", "stdnum:ro.cnp", "cnp|cod numeric personal|codul numeric", "ron ro"),
     _n("RU SNILS", "!999-999-999 99  !999-999-999-99  99999999999", "_snils", "снилс|snils"),
-    _n("RU INN", "999999999999", "stdnum:ru.inn", "инн|inn\\P{L}"),
+    _n("RU INN", "999999999999", "stdnum:ru.inn", "инн|inn_"),
     _n("RU passport", "9999 999999  99 99 999999", "_plain", "паспорт|passport"),
     _n("SA national ID", "9999999999", "_saudi", _NID_AR + "|iqama|national id"),
-    _n("SE personnummer", "~999999-9999  ~99999999-9999  999999+9999  9999999999  999999999999", "stdnum:se.personnummer", "person-?n|pers\\.? ?n|pnr|personal identity", "swe sv"),
-    _n("SG NRIC", "A9999999A", "_nric_sg", "nric|fin\\P{L}|identity card"),
+    _n("SE personnummer", "~999999-9999  ~99999999-9999  999999+9999  9999999999  999999999999", "stdnum:se.personnummer", "person-?n|pers ?n|pnr|personal identity", "swe sv"),
+    _n("SG NRIC", "A9999999A", "_nric_sg", "nric|fin_|identity card"),
     _n("SI/RS/HR/BA/MK/ME JMBG", "~9999999999999", "stdnum:si.emso", _JMBG, "slv sl srp sr bos bs mkd mk"),
     _n("SI tax number", "99999999", "stdnum:si.ddv", "davčna|davcna"),
     _n("TH PIN", "!9-9999-99999-99-9  9999999999999  9 9999 99999 99 9", "stdnum:th.pin", "เลขประจำตัว|เลขบัตร|บัตรประชาชน|thai id"),
-    _n("TR TCKN", "~99999999999  999 999 999 99", "stdnum:tr.tckimlik", "tckn|t\\. ?c\\.|tc kimlik|kimlik n|tc no|kimlik", "tur tr"),
+    _n("TR TCKN", "~99999999999  999 999 999 99", "stdnum:tr.tckimlik", "tckn|t ? ?c ?|tc kimlik|kimlik n|tc no|kimlik", "tur tr"),
     _n("TW identity card", "A999999999", "_taiwan", "身分證|身份證|統一編號"),
-    _n("UA RNTRC", "9999999999", "stdnum:ua.rntrc", "рнокпп|іпн|ідентифікаційний|инн\\P{L}|податковий номер"),
-    _n("US SSN", "!999-99-9999  999 99 9999  999999999", "_ssn", "ssn|social security|soc\\. sec|seguro social"),
+    _n("UA RNTRC", "9999999999", "stdnum:ua.rntrc", "рнокпп|іпн|ідентифікаційний|инн_|податковий номер"),
+    _n("US SSN", "!999-99-9999  999 99 9999  999999999", "_ssn", "ssn|social security|soc ? sec|seguro social"),
     _n("US ITIN", "!999-99-9999", "stdnum:us.itin", "itin|taxpayer"),
-    _n("UY cédula", "9.999.999-9  9999999-9", "_uruguay", "cédula|cedula|c\\.i\\."),
+    _n("UY cédula", "9.999.999-9  9999999-9", "_uruguay", "cédula|cedula|c ?i ?"),
     _n("UZ PINFL", "99999999999999", "_plain", "jshshir|pinfl|жшшир|пинфл"),
-    _n("VE cédula", "A-99999999  A-9.999.999  A-99.999.999  A99999999  A-99999999-9", "_plain", "cédula|cedula|rif\\P{L}|c\\.i\\."),
+    _n("VE cédula", "A-99999999  A-9.999.999  A-99.999.999  A99999999  A-99999999-9", "_plain", "cédula|cedula|rif_|c ?i ?"),
     _n("VN CCCD", "999999999999  999999999", "_plain", "cccd|cmnd|căn cước|chứng minh"),
     _n("ZA identity", "9999999999999  999999 9999 999  999999 9999 99 9", "stdnum:za.idnr", "id num|id no|identity n|identiteits|id-nommer|rsa id|south african id|sa id"),
     # A generic label in many languages, with any of the common national lengths whose own label may be missing.
     _n("labelled passport", "A99999999  AA9999999  A9999999  A99999999A  999999999  AA999999  AA 9999999", "_plain", "passport n|reisepass|passeport n|pasaporte n|passaporto n|nr paszportu|pasaport no|护照号|旅券番号|여권번호"),
 )  # fmt: skip
 
-_SHAPE = {
-    **dict.fromkeys(range(ord("0"), ord("9") + 1), "9"),
-    **dict.fromkeys(range(ord("A"), ord("Z") + 1), "A"),
-    **dict.fromkeys(range(ord("a"), ord("z") + 1), "a"),
-}
-# Where a number may begin: at a token that holds a digit among its first seven characters.
-_TOKEN = re.compile(r"(?<![9Aa])(?:9|A(?=[A -]{0,5}9))")
+# Over Latin-1, where everything that is neither a digit nor a letter of ASCII stays or is `?`: a table of 256 bytes.
+_SHAPE = bytes(
+    ord("9") if 48 <= code <= 57 else ord("A") if 65 <= code <= 90 else ord("a") if 97 <= code <= 122 else code
+    for code in range(256)
+)
+# Where a number may begin, and how far its characters go: a token that holds a digit among its first seven.
+_TOKEN = re.compile(r"(?<![9Aa])(?=((?:9|A(?=[A -]{0,5}9))[9A .()/+-]{6,27}))")
 
 
 @cache
@@ -249,35 +250,32 @@ def _is_part(shape: str, start: int, end: int) -> bool:
 # --- labels -----------------------------------------------------------------------------------------------------
 
 _OPTIONS = re2.Options()
-_OPTIONS.case_sensitive = False
 _OPTIONS.never_capture = True
-_OPTIONS.log_errors = False
+_OPTIONS.max_mem = 64 << 20
 
 
-def id_label_pattern() -> str:
+def id_label_gate() -> str:
     """All label words as one RE2 expression, for the scan's gate."""
-    return "|".join(f"(?:{number.labels})" for number in ID_NUMBERS)
+    return "|".join(label_gate(number.labels) for number in ID_NUMBERS)
 
 
 @cache
 def _label_set() -> re2.Set:
     labels = re2.Set.SearchSet(_OPTIONS)
     for number in ID_NUMBERS:
-        labels.Add(rf"(?:^|\P{{L}}|[^\x00-\x{{3FF}}])(?:{number.labels})")
+        labels.Add(label_pattern(number.labels))
     labels.Compile()
     return labels
 
 
 _NO_LABELS: frozenset[int] = frozenset()
-# The label's own line, at most a few words before the number and no other number in between.
-_BEFORE = re.compile(r"[^0-9\n]{1,48}\Z")
 
 
 def _labels_before(window: str, start: int) -> frozenset[int]:
-    before = _BEFORE.search(window[max(0, start - 48) : start])
-    if before is None:
+    words = words_before(window, start)
+    if words is None:
         return _NO_LABELS
-    return frozenset(_label_set().Match(before[0].encode("utf-8", "replace")) or ())
+    return frozenset(_label_set().Match(words.encode("utf-8", "replace")) or ())
 
 
 # --- validators -------------------------------------------------------------------------------------------------

@@ -90,6 +90,10 @@ class Mac(SpanRecognizer):
                 continue
             if not labelled and _digits_only(text):
                 continue
+            # The lowest bit of the first byte marks groups of devices (IEEE 802), and manuals have their own.
+            hexadecimal = re.sub("[^0-9a-f]", "", text.lower())
+            if int(hexadecimal[1], 16) & 1 or hexadecimal in _MANUAL_MACS:
+                continue
             if not _mac().invalidate_result(text):
                 yield match.span()
 
@@ -205,7 +209,7 @@ _VERSION_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _IP_WORDS = re.compile(
-    r"ip(?![a-z])|ipv4|host|addr|ping|ttl|dns|server|gateway|router|client|from|http|ssh|whois|lookup|received|subnet|"
+    r"ip(?![a-z])|ipv4|host|addr|ping|ttl|dns|server|gateway|router|client|from|http|ssh|whois|lookup|received|subnet|get /|post /|head /|"
     r"peer|proxy|login|port|адрес|хост|сервер|地址|アドレス|주소|عنوان|पता|ที่อยู่|διεύθυνση|gw[0-9]",
     re.IGNORECASE,
 )
@@ -236,6 +240,9 @@ _MAC = re.compile(
     r"(?<![0-9A-Za-z])(?:(?<![0-9A-Za-z][:.-])|(?<=[Mm][Aa][Cc]:)|(?<=[Rr]:))(?:[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}"
     r"|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}|[0-9A-Fa-f]{12})(?![0-9A-Za-z]|[:-][0-9A-Fa-f]|\.[0-9A-Fa-f]{4})"
 )
+
+
+_MANUAL_MACS = frozenset({"aabbccddeeff", "001122334455", "020001020304", "1234567890ab", "123456789abc", "0a0b0c0d0e0f"})
 
 
 def _digits_only(text: str) -> bool:

@@ -15,7 +15,7 @@ from functools import cache
 import phonenumbers
 import re2
 
-from filters.pii_recognizer import SpanRecognizer
+from filters.pii_recognizer import SpanRecognizer, label_gate, label_pattern, words_before
 
 
 class Phone(SpanRecognizer):
@@ -30,18 +30,18 @@ class Phone(SpanRecognizer):
             if end:
                 done = match.start() + end
                 yield match.start(), done
-        if done < len(window) and PHONE_LABEL.search(window.encode("utf-8", "replace")):
-            regions = regions_of(language)
-            for match in _NATIONAL.finditer(window):
-                # Bytes before a candidate end at a character: the slice is of text.
-                before = window[max(0, match.start() - 40) : match.start()]
-                if _LABEL_GAP.search(before) is None or not _ends_with_label(before):
-                    continue
-                for region in regions:
-                    end = _longest_valid(match[0], region)
-                    if end:
-                        yield match.start(), match.start() + end
-                        break
+        regions = regions_of(language)
+        for match in _NATIONAL.finditer(window):
+            if match.start() < done or _DATE.match(match[0]):
+                continue
+            words = words_before(window, match.start())
+            if words is None or _labels().search(words.encode("utf-8", "replace")) is None:
+                continue
+            for region in regions:
+                end = _longest_valid(match[0], region)
+                if end:
+                    yield match.start(), match.start() + end
+                    break
 
 
 def regions_of(language: str) -> tuple[str, ...]:
@@ -50,13 +50,14 @@ def regions_of(language: str) -> tuple[str, ...]:
     return _regions().get(code, _EVERYWHERE)
 
 
-# A label may be followed by its closing words, `Tel. (mobil): `, but by no digit and no other line.
-_LABEL_GAP = re.compile(r"[^0-9\n]{1,40}\Z")
 _INTERNATIONAL = re.compile(
     r"(?:(?<![0-9A-Za-z+.])\+ ?(?:\(0\) ?)?|(?<![0-9A-Za-z+.,/-])(?<![0-9] )00(?= ?[1-9]))(?:[ .()/-]{0,2}[0-9]){7,17}+(?![0-9]|[A-Za-z]{2})"
 )
 _NATIONAL = re.compile(
-    r"(?<![0-9A-Za-z.,+-])(?<![0-9][ /])(?:\( ?)?[0-9](?:[ .()/-]{0,2}[0-9]){5,14}+(?![0-9A-Za-z]|[.,][0-9])"
+    r"(?<![0-9A-Za-z.,+-])(?<![0-9][ /])(?:\( ?)?[0-9](?:[ .()/-]{0,2}[0-9]){5,14}+(?![0-9A-Za-z]|[.,:/-][0-9])"
+)
+_DATE = re.compile(
+    r"(?:19|20)[0-9]{2}([-./ ])[0-9]{1,2}\1[0-9]{1,2}(?![0-9])|[0-9]{1,2}([-./])[0-9]{1,2}\2(?:19|20)[0-9]{2}(?![0-9])"
 )
 _CUT = re.compile(r"[ .()/-]+[0-9]+\Z")
 
@@ -80,30 +81,34 @@ def _longest_valid(text: str, region: str | None) -> int:
     return 0
 
 
-_OPTIONS = re2.Options()
-_OPTIONS.case_sensitive = False
-_OPTIONS.never_capture = True
-# Words before a telephone number, by language; the gate and the recognizer share them.
-# The first group stands at the start of a word (`учредитель` is no `тел.`); scripts without spaces have no such start.
+# Words before a telephone number, in the syntax of `pii_recognizer.label_pattern`.
 PHONE_LABELS = (
-    r"(?:^|\P{L})(?:tele?(?:f|ph|p)|tel(?:\P{L}|$)|tél|tlf|tfn|tlp|telp|phone|ph[.:]|fax|faks|mob(?:il|ii|iel|itel|\P{L}|$)|móbil|móvil|mòbil|cell|celular|"
-    r"call(?:\P{L}|$)|whats ?app|viber|hotline|gsm|handy|portable|sms|rufnummer|dial|(?:kontakt|contact|contato|contacto)[^\p{L}]|"
-    r"puh\P{L}|puhelin|matkapuh|sími|farsími|ponsel|hp[.:]|simu|sel(?:\P{L}|foon)|foon|fón|guthán|ffôn|"
-    r"điện thoại|di động|đt\P{L}|sđt|kom\.|komórk|nr tel|n° tel|"
-    r"тел|моб|факс|тэл|утас|τηλ|κινητ|φαξ|հեռ|բջջ|ტელ|მობ|טל(?:\P{L}|פון|$)|נייד|פקס|פלאפון|"
-    r"(?:ال)?(?:هاتف|جوال|موبايل|تليفون|تلفون|فاكس)|تلفن|موبایل|همراه|فون|موبائل|فیکس|تماس)|"
-    r"हेल्पलाइन|फ़ोन|फोन|मोबाइल|मोबाईल|दूरभाष|दूरध्वनी|"
-    r"ফোন|মোবাইল|ফ্যাক্স|தொலைபேசி|கைபேசி|போன்|ఫోన్|మొబైల్|ದೂರವಾಣಿ|ಫೋನ್|ಮೊಬೈಲ್|ഫോൺ|മൊബൈൽ|ફોન|મોબાઇલ|ਫ਼ੋਨ|ਫੋਨ|ਮੋਬਾਈਲ|දුරකථන|ජංගම|"
-    r"電話|电话|手机|手機|传真|傳真|联系方式|聯絡|携帯|ファックス|連絡先|전화|휴대폰|핸드폰|연락처|팩스|"
-    r"휴대전화|โทร|มือถือ|แฟกซ์|ໂທ|ມືຖື|ទូរស័ព្ទ|ទូរសព្ទ|ဖုန်း|ስልክ"
-)
-PHONE_LABEL = re2.compile(PHONE_LABELS, _OPTIONS)
+    "tel[eé]?f", "tel[eé]?ph", "telep[oó]", "tel_", "tél_", "tél[eé]", "tlf", "tfn", "tlp", "telp", "phone", "ph_", "fax", "faks", "mobil", "mobii", "mobiel",
+    "mobitel", "mob_", "móbil", "móvil", "mòbil", "cell?ular", "cell ?phone", "whats ?app", "viber", "hotline", "gsm", "rufnummer", "kontakt_", "contact_",
+    "contato_", "contacto_", "puh_", "puhelin", "matkapuh", "sími", "farsími", "ponsel", "hp_", "simu_", "sel_", "selfoon", "foon", "fón", "guthán", "ffôn",
+    "điện thoại", "di động", "đt_", "sđt", "kom_", "komórk", "nr tel", "telpon",
+    "тел_", "телеф", "тэл", "моб_", "мобіл", "мобил", "мабіл", "факс", "утас", "τηλ", "κινητ", "φαξ", "հեռ", "բջջ", "טל_", "טלפון", "נייד", "פקס", "פלאפון",
+    "هاتف", "الهاتف", "جوال", "الجوال", "موبايل", "الموبايل", "تليفون", "التليفون", "تلفون", "التلفون", "فاكس", "الفاكس", "تلفن", "موبایل", "همراه", "فون", "موبائل", "فیکس", "تماس",
+    "ტელ", "მობ", "हेल्पलाइन", "फ़ोन", "फोन", "मोबाइल", "मोबाईल", "दूरभाष", "दूरध्वनी", "ফোন", "মোবাইল", "ফ্যাক্স", "தொலைபேசி", "கைபேசி", "போன்", "ఫోన్", "మొబైల్",
+    "ದೂರವಾಣಿ", "ಫೋನ್", "ಮೊಬೈಲ್", "ഫോൺ", "മൊബൈൽ", "ફોન", "મોબાઇલ", "ਫ਼ੋਨ", "ਫੋਨ", "ਮੋਬਾਈਲ", "දුරකථන", "ජංගම", "電話", "电话", "手机", "手機", "传真", "傳真", "联系方式",
+    "聯絡", "携帯", "ファックス", "連絡先", "전화", "휴대폰", "핸드폰", "연락처", "팩스", "โทร", "มือถือ", "แฟกซ์", "ໂທ", "ມືຖື", "ទូរស័ព្ទ", "ទូរសព្ទ", "ဖုန်း", "ስልክ",
+)  # fmt: skip
+# Everyday words that announce a number only when they stand right before it.
+NEAR_LABELS = ("call_", "dial_", "cell_", "sms_", "handy_", "portable_", "mobile_", "phone_", "text_")
 
 
-def _ends_with_label(before: str) -> bool:
-    """Whether a label stands among the last words before the number."""
-    gap = _LABEL_GAP.search(before)
-    return gap is not None and PHONE_LABEL.search(gap[0].encode("utf-8", "replace")) is not None
+@cache
+def _labels() -> re2._Regexp:
+    options = re2.Options()
+    options.never_capture = True
+    options.max_mem = 64 << 20
+    near = "|".join(f" {label[:-1]}(?: us| me| now| at)? $" for label in NEAR_LABELS)
+    return re2.compile(f"{label_pattern(PHONE_LABELS)}|{near}", options)
+
+
+def phone_label_gate() -> str:
+    """All label words as one RE2 expression, for the scan's gate."""
+    return label_gate(PHONE_LABELS + NEAR_LABELS)
 
 
 _EVERYWHERE = ("US", "GB", "DE", "FR", "ES", "IT", "BR", "IN", "RU", "PL", "TR", "NL", "UA", "ID", "JP")

@@ -11,6 +11,7 @@ many spaces and dashes become ` ` and `-`, full-width forms become ASCII. Bounda
 
 from __future__ import annotations
 
+import re
 import sys
 import unicodedata
 from abc import abstractmethod
@@ -46,11 +47,47 @@ class SpanRecognizer(EntityRecognizer):
 
 def normalise(text: str) -> str:
     """Digits, spaces, dashes and full-width forms as ASCII; one code point for each, so offsets stay."""
-    return text if text.isascii() else text.translate(_TO_ASCII)
+    return text.translate(_TO_ASCII) if not text.isascii() and _HAS_FORM.search(text) else text
 
 
-def _ascii_forms() -> dict[int, str]:
-    forms: dict[int, str] = {}
+def words_before(window: str, start: int) -> str | None:
+    """The words right before a value, up to 48 characters on its line without another number; None if there are none.
+
+    Lower case, ASCII punctuation as single spaces and one space in front, so that a label is found at a word's start
+    by a space: ` tel` is in ` tel mobil ` and not in ` hotel `.
+    """
+    before = _BEFORE.search(window, max(0, start - 48), start)
+    return None if before is None else " " + _PUNCTUATION.sub(" ", before[0].lower())
+
+
+def label_pattern(labels: Iterable[str]) -> str:
+    """RE2 expression over `words_before`. `_` ends a word; scripts written without spaces match anywhere."""
+    return "|".join(f"{' ' if label < _UNSPACED else ''}{label.replace('_', '(?: |$)')}" for label in labels)
+
+
+def label_gate(labels: Iterable[str]) -> str:
+    """RE2 expression over any text, case-insensitive, that matches wherever `label_pattern` might: spaces are loose."""
+    return "|".join(
+        (r"\b" if label[0].isascii() else "") + label.replace("_", "").replace(" ?", r"\W{0,3}").replace(" ", r"\W{1,3}")
+        for label in labels
+    )
+
+
+_BEFORE = re.compile(r"[^0-9\n]{1,48}\Z")
+_PUNCTUATION = re.compile(r"[^0-9a-z\x80-\U0010ffff]+|[№º°]+|(?<=[\u0900-\u1cff\u2e80-\U0010ffff])(?=[a-z\u0370-\u05ff])")
+_UNSPACED = "\u0900"  # Devanagari and everything after it in Unicode: Thai, Georgian, Chinese, ...
+
+
+class CharacterMap(dict[int, str]):
+    """A table for `str.translate` that learns what maps to itself: a missing key costs an exception there."""
+
+    def __missing__(self, code: int) -> str:
+        character = self[code] = chr(code)
+        return character
+
+
+def _ascii_forms() -> CharacterMap:
+    forms = CharacterMap()
     for code in range(128, sys.maxunicode + 1):
         character = chr(code)
         category = unicodedata.category(character)
@@ -73,3 +110,5 @@ def _ascii_forms() -> dict[int, str]:
 
 
 _TO_ASCII = _ascii_forms()
+# Looking whether anything maps is four times cheaper than mapping.
+_HAS_FORM = re.compile("[" + "".join(re.escape(chr(code)) for code in sorted(_TO_ASCII)) + "]")

@@ -20,9 +20,9 @@ from functools import cache
 import re2
 
 from filters.pii_finance import Card, Crypto, Iban
-from filters.pii_ids import ID_NUMBERS, NationalId, Standing, id_label_pattern
+from filters.pii_ids import ID_NUMBERS, NationalId, Standing, id_label_gate
 from filters.pii_network import Email, Ip, Mac
-from filters.pii_phone import PHONE_LABELS, Phone
+from filters.pii_phone import Phone, phone_label_gate
 from filters.pii_recognizer import Span, SpanRecognizer, normalise
 from filters.pii_secrets import Secret, UrlCredentials
 
@@ -76,37 +76,39 @@ _BEFORE, _AFTER = 72, 40
 
 def find_spans(text: str, language: str, kinds: frozenset[str] | None = None) -> list[Span]:
     """All PII in a text: sorted, disjoint, and such that the text with typed markers in their place holds none."""
-    spans = _resolve(_detect(text, language, kinds))
-    for _ in range(4):
-        if not spans:
-            break
-        redacted, starts = _with_markers(text, spans)
-        more = _detect(redacted, language, kinds)
+    spans: list[Span] = []
+    for start, end, looks in _windows(text):
+        recognizers = [
+            recognizer
+            for recognizer, wanted in _recognizers()
+            if looks & wanted and (kinds is None or recognizer.kind in kinds)
+        ]
+        found = _in_window(normalise(text[start:end]), language, recognizers)
+        spans += [(start + first, start + last, kind) for first, last, kind in found]
+    return spans
+
+
+def find_spans_unfiltered(text: str, language: str, kinds: frozenset[str] | None = None) -> list[Span]:
+    """The same without the prefilter: every recognizer over the whole text. Slow; what the prefilter is held against."""
+    recognizers = [recognizer for recognizer, _ in _recognizers() if kinds is None or recognizer.kind in kinds]
+    return _in_window(normalise(text), language, recognizers)
+
+
+def _in_window(window: str, language: str, recognizers: Sequence[SpanRecognizer]) -> list[Span]:
+    spans = _resolve(_found(window, language, recognizers))
+    # A loser of the resolution may leave a rest that is still PII, and a marker is another neighbour than the value
+    # was: look again until nothing is found. Almost always once.
+    for _ in range(8 if spans else 0):
+        redacted, starts = _with_markers(window, spans)
+        more = _found(redacted, language, recognizers)
         if not more:
             break
         spans = _resolve([*spans, *_mapped_back(more, spans, starts)], first_come=True)
     return spans
 
 
-def find_spans_unfiltered(text: str, language: str, kinds: frozenset[str] | None = None) -> list[Span]:
-    """The same without the prefilter: every recognizer over the whole text. Slow; what the prefilter is held against."""
-    window = normalise(text)
-    found = []
-    for recognizer, _ in _recognizers():
-        if kinds is None or recognizer.kind in kinds:
-            found += [(start, end, recognizer.kind) for start, end in recognizer.spans(window, language)]
-    return _resolve(found)
-
-
-def _detect(text: str, language: str, kinds: frozenset[str] | None) -> list[Span]:
-    found: list[Span] = []
-    for start, end, looks in _windows(text):
-        window = normalise(text[start:end])
-        for recognizer, wanted in _recognizers():
-            if looks & wanted and (kinds is None or recognizer.kind in kinds):
-                kind = recognizer.kind
-                found += [(start + a, start + b, kind) for a, b in recognizer.spans(window, language)]
-    return found
+def _found(window: str, language: str, recognizers: Sequence[SpanRecognizer]) -> list[Span]:
+    return [(a, b, recognizer.kind) for recognizer in recognizers for a, b in recognizer.spans(window, language)]
 
 
 @cache
@@ -173,9 +175,9 @@ def _number_gate() -> tuple[re2.Set, tuple[int, ...]]:
     options.never_capture = True
     options.max_mem = 64 << 20
     rules = (
-        (PHONE_LABELS, Look.PHONE),
-        (r"\+ ?\(?\p{Nd}|\x{FF0B}|(?:^|[^0-9])\p{Nd}{2} ?[1-9\x{80}-\x{10FFFF}]", Look.PHONE),
-        (id_label_pattern(), Look.ID),
+        (phone_label_gate(), Look.PHONE),
+        (r"[+\x{FF0B}] ?\(?\p{Nd}|(?:^|\P{Nd})[0٠۰०০๐０]{2}\p{Zs}?\p{Nd}", Look.PHONE),
+        (id_label_gate(), Look.ID),
         (_bare_form_pattern(), Look.ID),
         (r"\p{Nd}\.\p{Nd}{1,3}\.\p{Nd}{1,3}\.\p{Nd}", Look.QUAD),
         (
@@ -330,8 +332,10 @@ def _right_edge(text: str, position: int) -> int:
 # --- resolution -------------------------------------------------------------------------------------------------
 
 
-def _resolve(found: Iterable[Span], first_come: bool = False) -> list[Span]:
+def _resolve(found: list[Span], first_come: bool = False) -> list[Span]:
     """Disjoint spans in order of text; on overlap the type of higher priority stays, then the earlier, then the longer."""
+    if len(found) < 2:
+        return found
     if first_come:
         ordered = list(found)
     else:

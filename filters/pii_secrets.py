@@ -21,8 +21,12 @@ class UrlCredentials(SpanRecognizer):
     def spans(self, window: str, language: str) -> Iterator[tuple[int, int]]:
         for match in _USERINFO.finditer(window):
             user, _, password = match[1].partition(":")
-            if password and not _PLACEHOLDER.fullmatch(password) and not (user + password).isdecimal():
-                yield match.span(1)
+            if not password or _PLACEHOLDER.fullmatch(password) or (user + password).isdecimal():
+                continue
+            # `smb://användare:lösenord@server`: words at a host without a domain are a manual's, in any language.
+            if password.isalpha() and password in (password.lower(), password.upper()) and _NO_HOST.match(window, match.end()):
+                continue
+            yield match.span(1)
         for match in _QUERY_SECRET.finditer(window):
             if _random(match[2], 16 if match[1].lower() in _WEAK_PARAMETERS else 8):
                 yield match.span(2)
@@ -55,6 +59,7 @@ class Secret(SpanRecognizer):
 _USERINFO = re.compile(
     r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{1,24}://([^\s/?#@<>\"':]{0,128}:[^\s/<>\"]{1,256})@(?=[A-Za-z0-9\[À-ɏ])"
 )
+_NO_HOST = re.compile(r"[\w-]*(?![\w.-])|(?:[\w-]+\.)?example\.", re.IGNORECASE)
 _QUERY_SECRET = re.compile(
     r"[?&;](access_token|auth_token|refresh_token|id_token|token|api_?key|apikey|secret|client_secret|password|passwd|pwd|"
     r"pass|sig|signature|auth|key|session|sessionid|sid)=([^\s&#\"'<>;,)\]]{8,512})",
@@ -158,10 +163,8 @@ def _random(value: str, shortest: int) -> bool:
     mixed = any(character.islower() for character in value) and any(character.isupper() for character in value[1:])
     if not letters or not (digits or (signs and mixed)) or len(set(value)) < 5:
         return False
-    # Paths, attribute chains, calls, versions: `settings.PASSWORD_1`, `./key2.pem`, `self.token2`.
-    return (
-        re.fullmatch(
-            r"[./~]*[A-Za-z_][a-z_]*(?:[./][A-Za-z_][A-Za-z0-9_]*)+|[a-z_]+[0-9]{0,2}|[A-Z_]+[0-9]{0,2}", value
-        )
-        is None
-    )
+    # Paths, attribute chains, file names, constants: `settings.PASSWORD_1`, `./key2.pem`, `tpm2-public.pem`.
+    return _WRITTEN.fullmatch(value) is None
+
+
+_WRITTEN = re.compile(r"[./~$@]*(?:[A-Za-z_]+[0-9]{0,2}|[0-9]{1,4})(?:[-._/:](?:[A-Za-z_]+[0-9]{0,2}|[0-9]{1,4}))*+")

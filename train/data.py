@@ -12,8 +12,9 @@ rows. So the whole state of the loader is one integer, the number of rows consum
 size, and every target is seen once per epoch. Attention and loss never cross a document's boundary: no target lies in
 another document than its input, and the batch carries document ids and positions.
 
-Tokenizing costs 200 times more than reading tokens back, hence the cache. Measured on one shared core with T=512 and
-batches of 8 rows: @@LOAD@@ M tokens per CPU-second with document shuffle and Goldfish mask, @@PLAIN@@ M without mask.
+Tokenizing costs 200 times more than reading tokens back, hence the cache. Measured on one shared core, 8 rows a batch,
+with document shuffle: T=4096 34 M tokens per CPU-second, 17 M with the Goldfish mask; T=512 12 M and 5 M, where the
+cost is calls (about 0.8 ms a batch). A cold start on 40,000 documents takes 0.01 CPU-seconds.
 
 Shapes: B rows, T targets of a row, N documents, C context before a row that the Goldfish mask looks at.
 """

@@ -11,19 +11,22 @@ The loss of a step is the sum over its kept targets divided by their number in t
 Goldfish mask leaves a different number of targets in each.
 
 What OUT holds: `cache/` (tokenizer and tokens), `checkpoints/`, `metrics.jsonl` (one line per step), `export/` (weights
-for `transformers`), `summary.json`. Measured: the `tiny` recipe takes @@TINY@@ on one shared core.
+for `transformers`), `summary.json`. Measured: `tiny` on 200 kB of text in many scripts takes 62 CPU-seconds on one
+shared core, and its loss falls from 7.65 to 5.73.
 """
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import math
+import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -125,6 +128,7 @@ def train(
     recipe, recipe_file = load_recipe(recipe_path, overrides)
     out = Path(out_path)
     corpus = open_corpus(corpus_path)
+    corpus.verify_manifest()
     corpus.verify_shards()
     if not sum(shard.rows for shard in corpus.shards):
         raise TrainError(f"{corpus.path}: the corpus holds no documents; curate one with a recipe that keeps some")
@@ -132,8 +136,15 @@ def train(
         f"corpus    v{corpus.version}, root {corpus.root[:16]}…, {len(corpus.shards)} shards verified", highlight=False
     )
     device = _prepare_device(recipe)
-    if restart:
-        _discard(out)
+    with _only_run_in(out):
+        if restart:
+            _discard(out)
+        return _resume_or_begin(recipe, recipe_file, corpus, out, device, console)
+
+
+def _resume_or_begin(
+    recipe: Recipe, recipe_file: Path, corpus: Corpus, out: Path, device: torch.device, console: Console
+) -> Summary:
     checkpoint = latest_checkpoint(out / "checkpoints")
     if checkpoint:
         _check_resumable(checkpoint, recipe, corpus)
@@ -261,7 +272,13 @@ class _Run:
     def train_to_the_end(self, console: Console) -> None:
         """Take the steps that are left; save checkpoints and metrics on the way."""
         total, every = self.recipe.training.steps, self.recipe.checkpoint.every
-        publish_text(self.metrics, "".join(line + "\n" for line in _metric_lines(self.metrics, self.step)))
+        lines = _metric_lines(self.metrics, self.step)
+        if len(lines) != self.step:
+            raise TrainError(
+                f"{self.metrics}: holds {len(lines)} steps, the checkpoint is of step {self.step}; put the file back, "
+                "or --restart to begin anew"
+            )
+        publish_text(self.metrics, "".join(line + "\n" for line in lines))
         report_every = max(1, total // 10)
         with self.metrics.open("a", encoding="utf-8") as file, _progress(console) as progress:
             task = progress.add_task("train", total=total, completed=self.step, loss="", speed="")
@@ -272,6 +289,7 @@ class _Run:
                 if not console.is_terminal and (self.step % report_every == 0 or self.step == total):
                     console.print(f"step {self.step:>6} of {total}  {loss}  {speed}", highlight=False)
                 if self.step % every == 0 or self.step == total:
+                    os.fsync(file.fileno())  # no checkpoint without the metrics of its steps
                     self._save()
 
     def summarize(self) -> Summary:
@@ -417,6 +435,18 @@ def _prepare_device(recipe: Recipe) -> torch.device:
     if recipe.training.threads:
         torch.set_num_threads(recipe.training.threads)
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def _only_run_in(out: Path) -> Iterator[None]:
+    """Hold the folder, so that two runs never write into each other's; the system lets go of it if we are killed."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise TrainError(f"{out}: another run is using this folder; wait for it, or use another --out") from error
+        yield
 
 
 def _discard(out: Path) -> None:

@@ -130,7 +130,7 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_bits(
     context.set_forkserver_preload(["train.trainer", "torch._dynamo", "torch.distributed.tensor"])
     draw = random.Random(0)
     kills = 0
-    for target in (1, 9, 17, 30, 44, 55):
+    for target in (1, 9, 17, 28, 40):
         process = context.Process(target=train, args=(small_recipe, corpus_path, killed, overrides))
         process.start()
         while process.is_alive() and _steps_on_disk(killed) < target:
@@ -139,8 +139,7 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_bits(
         kills += process.is_alive()
         process.kill()
         process.join()
-    assert kills >= 4
-    assert _steps_on_disk(killed) < 60
+    assert kills >= 3
     summary = quietly(small_recipe, corpus_path, killed, overrides)
     assert summary.resumed_from > 0
     assert metrics(killed) == metrics(undisturbed)
@@ -211,6 +210,19 @@ def test_a_damaged_checkpoint_is_refused(small_recipe: Path, corpus_path: Path, 
     state.write_bytes(content)
     with pytest.raises(TrainError, match=r"not what checkpoint\.json describes; delete"):
         quietly(small_recipe, corpus_path, tmp_path, ["training.steps=15"])
+
+
+def test_a_run_without_its_metrics_is_refused(small_recipe: Path, corpus_path: Path, tmp_path: Path) -> None:
+    quietly(small_recipe, corpus_path, tmp_path, ["training.steps=15"])
+    (tmp_path / "metrics.jsonl").unlink()
+    with pytest.raises(TrainError, match="holds 0 steps, the checkpoint is of step 15"):
+        quietly(small_recipe, corpus_path, tmp_path, ["training.steps=15"])
+
+
+def test_two_runs_cannot_share_a_folder(small_recipe: Path, corpus_path: Path, tmp_path: Path) -> None:
+    with trainer._only_run_in(tmp_path), pytest.raises(TrainError, match="another run is using this folder"):
+        quietly(small_recipe, corpus_path, tmp_path, ["training.steps=15"])
+    assert quietly(small_recipe, corpus_path, tmp_path, ["training.steps=15"]).steps == 15
 
 
 def test_a_tampered_or_empty_corpus_is_not_trained_on(

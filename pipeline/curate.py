@@ -98,6 +98,14 @@ def make_plan(recipe: Recipe, limit: int | None = None) -> Plan:
         files += listed
         fingerprints[name] = fingerprint(source, stages, recipe.output.model_dump(mode="json"), limit)
         pinned[name] = pins(stages)
+    tasks: dict[str, InputFile] = {}
+    for file in files:
+        other = tasks.setdefault(file.task, file)
+        if other is not file:
+            raise RecipeError(
+                f"source.{file.source}: {file.location} and {other.location} of source.{other.source} would both be "
+                f"task {file.task}; rename one source"
+            )
     return Plan(recipe, files, fingerprints, pinned, limit)
 
 

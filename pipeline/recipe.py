@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -39,6 +40,8 @@ class RecipeError(FairtroveError):
 
 
 def _size(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("not a size; write a number of bytes, or like '500 MB'")
     if not isinstance(value, str):
         return value
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", value)
@@ -143,7 +146,9 @@ class Columns(Model):
 class Source(Model):
     """One input: where it lies, how to read it, of which kind it is."""
 
-    path: str | list[str]
+    path: (
+        Annotated[str, Field(min_length=1)] | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
+    )
     kind: Kind
     reader: Literal["parquet", "jsonl", "warc"] | None = None
     revision: str | None = None
@@ -165,7 +170,7 @@ class Output(Model):
 
     partition: Literal["none", "language"] = "none"
     shard_bytes: Bytes = 1_000_000_000
-    row_group_rows: int = Field(default=10_000, ge=1, le=1_000_000)
+    row_group_rows: int = Field(default=10_000, ge=1, le=1_000_000, strict=True)
 
 
 class Recipe(Model):
@@ -184,8 +189,15 @@ class Recipe(Model):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the recipe's content without its paths, so that a moved folder is the same recipe."""
-        return sha256(json.dumps(_without_paths(self.model_dump(mode="json")), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of the recipe without its paths, so that a moved folder is the same recipe, and without secrets."""
+        content = self.model_dump(mode="json")
+        for source in content["source"].values():
+            del source["path"]
+        for policy in [*content["policy"].values(), *(source["policy"] or {} for source in content["source"].values())]:
+            for stage, keys in _NOT_IN_DIGEST.items():
+                for key in keys:
+                    (policy.get(stage) or {}).pop(key, None)
+        return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -232,8 +244,8 @@ def find_recipe(path: str | Path) -> Path:
 
 
 def _at_revision(path: str, revision: str | None) -> str:
-    match = re.match(r"(hf://(?:datasets/|spaces/)?[^/@]+/[^/@]+)(/.*|$)", path)
-    return f"{match[1]}@{revision}{match[2]}" if match and revision else path
+    match = re.match(r"(hf://(?:datasets/|spaces/)?[^/@]+/[^/@]+)(/[^@]*|$)\Z", path)
+    return f"{match[1]}@{quote(revision, safe='')}{match[2]}" if match and revision else path
 
 
 def _anchor(value: Any, folder: Path) -> None:
@@ -249,8 +261,8 @@ def _anchor(value: Any, folder: Path) -> None:
 
 
 def anchored(path: str, folder: Path) -> str:
-    """`path` made absolute against `folder`; URLs and absolute paths stay."""
-    if "://" in path or Path(path).is_absolute():
+    """`path` made absolute against `folder`; URLs, absolute paths and the empty string stay."""
+    if not path or "://" in path or Path(path).is_absolute():
         return path
     return str(folder / path)
 
@@ -264,14 +276,44 @@ def _override(content: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
+    if "*" in parts:
+        position = parts.index("*")
+        table = content
+        for part in parts[:position]:
+            table = table.get(part, {}) if isinstance(table, dict) else {}
+        named = (
+            [name for name in table if _has(table[name], parts[position + 1 : -1])] if isinstance(table, dict) else []
+        )
+        if not named:
+            raise RecipeError(f"--set {override}: nothing in the recipe matches {key}")
+        for name in named:
+            _override(content, ".".join([*parts[:position], name, *parts[position + 1 :]]) + f"={text}")
+        return
     table = content
     for part in parts[:-1]:
+        if isinstance(table, dict) and parts[0] == "source" and part == parts[1] and len(parts) > 2:
+            _expect_known_source(table, part, override)
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
             raise RecipeError(f"--set {override}: {part} is a value, not a table")
     anchored_value = {parts[-1]: value}
     _anchor(anchored_value, Path.cwd())
     table.update(anchored_value)
+    if value is False and len(parts) == 2 and parts[0] == "source":
+        del table[parts[1]]  # a source switched off
+
+
+def _has(table: Any, parts: Sequence[str]) -> bool:
+    """Whether the tables along `parts` exist, so that a wildcard sets nothing where the stage does not run."""
+    for part in parts:
+        table = table.get(part) if isinstance(table, dict) else None
+    return isinstance(table, dict)
+
+
+def _expect_known_source(sources: Mapping[str, Any], name: str, override: str) -> None:
+    nearest = difflib.get_close_matches(name, list(sources), n=1, cutoff=0.7)
+    if name not in sources and nearest:
+        raise RecipeError(f"--set {override}: no source `{name}`; did you mean `{nearest[0]}`?")
 
 
 def _explain(error: ValidationError) -> str:
@@ -319,10 +361,13 @@ _TABLES = {
 _BRANCHES = {"str", "int", "float", "bool"} | {model.__name__ for model in (Policy, Columns, Output, *_TABLES.values())}
 
 
-def _without_paths(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_paths(item) for key, item in value.items() if key not in _PATH_KEYS}
-    return [_without_paths(item) for item in value] if isinstance(value, list) else value
+_NOT_IN_DIGEST = {
+    "robots": ("snapshot",),
+    "language": ("model",),
+    "toxicity": ("model", "encoder", "heads"),
+    "pii": ("key",),
+}
+"""Paths, whose files pins and fingerprints cover by content, and the key, which a digest would let one guess."""
 
 
 def stage_tables(policy: Policy) -> Iterator[tuple[str, Model]]:

@@ -383,7 +383,9 @@ def _read_parquet(path: Path, columns: Columns, limit: int | None, location: str
                 f"{location}: no column `{columns.text}`, only {', '.join(sorted(present))}; "
                 "name the text column in source.<name>.columns.text"
             )
-        wanted = {field: column for field, column in columns.model_dump().items() if column in present}
+        wanted = {
+            field: column for field, column in columns.model_dump().items() if column.partition(".")[0] in present
+        }
         total = file.metadata.num_rows if limit is None else min(limit, file.metadata.num_rows)
         first = 0
         for group in range(file.num_row_groups):
@@ -399,7 +401,8 @@ def _read_row_group(
 ) -> Iterator[list[Row]]:
     done = 0
     try:
-        batches = file.iter_batches(BATCH_ROWS, [group], list(dict.fromkeys(wanted.values())), use_threads=False)
+        columns = list(dict.fromkeys(wanted.values()))
+        batches = file.iter_batches(BATCH_ROWS, [group], columns, use_threads=False)
         for batch in batches:
             batch = batch.slice(0, rows - done)
             if not len(batch):
@@ -414,10 +417,10 @@ def _read_row_group(
 
 def _rows_of(batch: pa.RecordBatch, wanted: dict[str, str], first: int) -> list[Row]:
     try:
-        values = {field: batch.column(column).to_pylist() for field, column in wanted.items()}
+        values = {field: _column(batch, column).to_pylist() for field, column in wanted.items()}
     except UnicodeDecodeError:
         return [_row_of(batch, wanted, first, row) for row in range(len(batch))]
-    text = batch.column(wanted["text"])
+    text = _column(batch, wanted["text"])
     if pa.types.is_string(text.type) or pa.types.is_large_string(text.type):
         values["text_bytes"] = pc.binary_length(text).to_pylist()
     fields = list(values)
@@ -427,11 +430,26 @@ def _rows_of(batch: pa.RecordBatch, wanted: dict[str, str], first: int) -> list[
     ]
 
 
+def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    """A column, or by a dotted name a field of a struct column; all null where the struct lacks it."""
+    if name in batch.schema.names:
+        return batch.column(name)
+    outer, _, inner = name.partition(".")
+    if outer not in batch.schema.names:
+        return pa.nulls(len(batch))
+    column = batch.column(outer)
+    for field in inner.split("."):
+        if not pa.types.is_struct(column.type) or column.type.get_field_index(field) < 0:
+            return pa.nulls(len(batch))
+        column = pc.struct_field(column, field)
+    return column
+
+
 def _row_of(batch: pa.RecordBatch, wanted: dict[str, str], first: int, position: int) -> Row:
     row = Row(first + position)
     for field, column in wanted.items():
         try:
-            setattr(row, field, batch.column(column)[position].as_py())
+            setattr(row, field, _column(batch, column)[position].as_py())
         except UnicodeDecodeError:
             if field == "text":
                 row.problem = Reason.INVALID_UNICODE
@@ -470,8 +488,17 @@ def _json_row(file_row: int, line: bytes, wanted: dict[str, str]) -> Row:
         return Row(file_row, problem=Reason.UNREADABLE_ROW)
     row = Row(file_row, problem=problem)
     for field, key in wanted.items():
-        setattr(row, field, value.get(key))
+        setattr(row, field, _member(value, key))
     return row
+
+
+def _member(value: dict[str, Any], key: str) -> Any:
+    """A key's value, or by a dotted name that of a nested object."""
+    if key in value or "." not in key:
+        return value.get(key)
+    outer, _, inner = key.partition(".")
+    nested = value.get(outer)
+    return _member(nested, inner) if isinstance(nested, dict) else None
 
 
 def _lines(stream: BinaryIO, location: str) -> Iterator[bytes]:

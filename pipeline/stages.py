@@ -15,7 +15,7 @@ import manifests
 from filters.language import Language
 from filters.license import License
 from filters.pii import PII
-from filters.robots import Robots, agent_list
+from filters.robots import Robots, Snapshot, agent_list
 from filters.stage import Recorder
 from filters.toxicity import Toxicity
 from manifests.schema import FORMAT
@@ -42,7 +42,7 @@ def build_stages(source: Source, policy: Policy) -> list[RecordedStage]:
     """
     builders: list[tuple[str, Any, Callable[[Any], RecordedStage]]] = [
         ("robots", policy.robots, _robots),
-        ("license", policy.license, lambda table: License(table.policy, source.kind, table.allow)),
+        ("license", policy.license, lambda table: License(table.policy, _license_kind(source), table.allow)),
         ("language", policy.language, lambda table: Language(**_values(table))),
         ("toxicity", policy.toxicity, lambda table: Toxicity(**_values(table))),
     ]
@@ -57,7 +57,13 @@ def _values(table: Any) -> dict[str, Any]:
     return {name: getattr(table, name) for name in type(table).model_fields}
 
 
+def _license_kind(source: Source) -> str:
+    """Prose of any kind carries its marks as a page does; only source files have headers."""
+    return "code" if source.kind == "code" else "web"
+
+
 def _robots(table: Any) -> RecordedStage:
+    Snapshot.check(table.snapshot)
     agents = agent_list(table.agents) if isinstance(table.agents, str) else table.agents
     return Robots(table.snapshot, agents, table.star, table.unknown)
 

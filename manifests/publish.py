@@ -206,8 +206,8 @@ def host_table(folder: Path, tasks: Sequence[str]) -> pa.Table:
     with duckdb.connect() as connection:
         kept = [str(folder / "kept" / f"{task}.parquet") for task in tasks]
         decisions = [str(folder / "decisions" / f"{task}.parquet") for task in tasks]
-        result = connection.execute(_HOST_ROWS, {"kept": kept, "decisions": decisions})
-        return result.to_arrow_table().cast(HOSTS)
+        query = connection.sql(_HOST_ROWS, params={"kept": kept, "decisions": decisions})
+        return query.to_arrow_table().cast(HOSTS)
 
 
 def sweep(corpus: Path, referenced: Iterable[str]) -> list[str]:

@@ -26,6 +26,7 @@ from typing import Any
 
 from datatrove.data import Document
 
+import filters.light_presidio  # noqa: F401 - before anything that imports presidio
 from filters.decision import Action, Decision, Evidence
 from filters.pii_network import suffix_list_file
 from filters.pii_recognizer import Span

@@ -21,6 +21,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import html
+import itertools
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
@@ -77,6 +78,10 @@ class Finding:
 
 
 NO_FINDING = Finding()
+# `books`, `math` and `parallel` are the recipes' names for other running text; it is read as the text of a page.
+KINDS = ("web", "html", "books", "math", "parallel", "markdown", "code", "source", "license_text", "declared")
+MAX_LICENSE_CHARS = 200_000  # the longest licence text, with room for others beside it
+MAX_HTML_CHARS = 4_000_000  # a page's licence stands in it or nowhere; the rest is data
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -88,8 +93,8 @@ def detect(kind: str, content: str, url: str | None) -> tuple[str | None, bool |
     """SPDX expression of the content's licence and whether it is permissive; `(None, None)` without evidence.
 
     Args:
-        kind: `web` (HTML or extracted text), `html`, `markdown`, `code` or `source`, `license_text`, or `declared` (a
-            string in which somebody names the licence).
+        kind: one of `KINDS`: `web` (HTML or extracted text), `html`, `markdown`, `code` or `source`, `license_text`,
+            `declared` (a string in which somebody names the licence).
         content: what to look at.
         url: where it is from; no rule uses it yet.
 
@@ -101,21 +106,28 @@ def detect(kind: str, content: str, url: str | None) -> tuple[str | None, bool |
 
 def inspect(kind: str, content: str, url: str | None = None) -> Finding:
     """As `detect`, with the mark's place and kind."""
+    if kind not in KINDS:
+        raise ValueError(f"kind {kind!r} is none of {', '.join(KINDS)}")
     if not content:
         return NO_FINDING
     if kind == "declared":
         return declared(content)
-    if not _GATE.search(content):
+    try:
+        hit = kind == "license_text" or _GATE.search(content)
+    except UnicodeEncodeError:  # lone surrogates, which re2 refuses; "?" takes as much room
+        content = content.encode("utf-8", "replace").decode("utf-8")
+        hit = _GATE.search(content)
+    if not hit:
         return NO_FINDING
-    if kind in ("web", "html"):
-        return _settle(_page_marks(content) if kind == "html" or _HTML.search(content, 0, 4096) else _text_marks(content))
-    if kind == "markdown":
-        return _settle(_readme_marks(content))
     if kind == "license_text":
-        return _settle(_grant_marks(content[:200_000], 0, whole=True))
+        return _settle(_license_file_marks(content[:MAX_LICENSE_CHARS]))
     if kind in ("code", "source"):
         return _settle(_source_marks(content))
-    raise ValueError(f"kind {kind!r} is none of web, html, markdown, code, source, license_text, declared")
+    if kind == "markdown":
+        return _settle(_readme_marks(content))
+    if kind == "html" or _HTML.search(content, 0, 4096):
+        return _settle(_page_marks(content[:MAX_HTML_CHARS]))
+    return _settle(_text_marks(content))
 
 
 def declared(text: str) -> Finding:
@@ -248,7 +260,20 @@ def _settle(marks: Iterable[Finding]) -> Finding:
 # Names: from how people write a licence to its SPDX id
 # ---------------------------------------------------------------------------------------------------------------------
 
-_NOT_AN_ID = {"", "unknown", "other", "custom", "mixed", "special", "commercial", "proprietary", "none", "nc", "cc", "bsd"}
+_NOT_AN_ID = {
+    "",
+    "unknown",
+    "other",
+    "custom",
+    "mixed",
+    "special",
+    "commercial",
+    "proprietary",
+    "none",
+    "nc",
+    "cc",
+    "bsd",
+}
 _ALIASES = {  # spelling without case and punctuation -> id
     "mit": "MIT", "expat": "MIT", "mitexpat": "MIT", "mitx11": "MIT", "mitx": "MIT", "mitjquery": "MIT", "x11": "X11",
     "apache2": "Apache-2.0", "apache20": "Apache-2.0", "apachev2": "Apache-2.0", "apachev20": "Apache-2.0",
@@ -280,7 +305,7 @@ _ALIASES = {  # spelling without case and punctuation -> id
     "datenlizenzdeutschlandnamensnennung20": "DL-DE-BY-2.0", "cuda": "C-UDA-1.0", "w3c": "W3C", "ncsa": "NCSA",
     "universalpermissive10": "UPL-1.0", "upl": "UPL-1.0", "eupl12": "EUPL-1.2", "eupl": "EUPL-1.2",
     "academicfree21": "AFL-2.1", "academicfree30": "AFL-3.0", "blueoak": "BlueOak-1.0.0", "ms": "MS-PL",
-    "postgresql": "PostgreSQL", "hpnd": "HPND", "busl": "BUSL-1.1", "sspl": "SSPL-1.0", "0bsd": "0BSD",
+    "apache": "Apache-2.0", "postgresql": "PostgreSQL", "hpnd": "HPND", "busl": "BUSL-1.1", "sspl": "SSPL-1.0", "0bsd": "0BSD",
 }  # fmt: skip
 _EXCEPTIONS = (
     ("bison", "Bison-exception-2.2"), ("autoconf", "Autoconf-exception-2.0"), ("libtool", "Libtool-exception"),
@@ -359,7 +384,7 @@ def _one_name(text: str) -> str | None:
             return f"{family}-{_GNU_FIRST[family]}-or-later"
         version = gnu["version"] if "." in gnu["version"] else gnu["version"] + ".0"
         return _known(f"{family}-{version}-{'or-later' if gnu['later'] else 'only'}")
-    if cc := _cc_in_words(name):
+    if not re.search(r",| and | or |/|;| & (?!.*alike)|\+", name) and (cc := _cc_in_words(name)):
         return cc
     squashed = re.sub(r"[^a-z0-9]", "", re.sub(r"\blicen[sc]ed?\b|\bthe\b|\bversion\b|\(.*?\)", "", name))
     if squashed in _NOT_AN_ID:
@@ -476,84 +501,12 @@ class _Words:
         return self._base + self._found[first][1], self._base + self._found[min(last, len(self._found) - 1)][2]
 
 
-# (id, phrases that must all be there, phrases that must not). The first phrase marks the place. Phrases are as short as
-# tells the licence from its relatives: X11 from MIT, ISC from 0BSD, the BSDs by their clauses.
-_TEXTS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
-    ("Apache-2.0", ("apache license version 2.0 january 2004",), ()),
-    ("Apache-2.0", ("licensed under the apache license version 2.0",), ()),
-    ("Apache-2.0", ("www.apache.org licenses license 2.0",), ()),
-    ("Apache-1.1", ("the apache software license version 1.1",), ()),
-    ("JSON", ("shall be used for good not evil",), ()),
-    ("X11", ("permission is hereby granted free of charge to any person obtaining a copy", "except as contained in this notice the name"), ("ncsa", "with the software without restriction including",)),
-    ("NCSA", ("permission is hereby granted free of charge to any person obtaining a copy", "deal with the software without restriction", "neither the names of"), ()),
-    ("MIT", ("permission is hereby granted free of charge to any person obtaining a copy", "to deal in the", "permission notice shall be included in"), ("except as contained in this notice the name", "good not evil", "commons clause", "the software shall not be", "non commercial", "noncommercial")),
-    ("MIT-0", ("permission is hereby granted free of charge to any person obtaining a copy", "to permit persons to whom the software is furnished to do so"), ("permission notice shall be included", "good not evil", "subject to the following condition", "commons clause")),
-    ("ISC", ("any purpose with or without fee is hereby granted provided that the above copyright notice and this permission notice appear in all copies",), ("in supporting documentation", "advertising or publicity")),
-    ("0BSD", ("permission to use copy modify and or distribute this software for any purpose with or without fee is hereby granted the software is provided",), ()),
-    ("HPND", ("permission to use copy modify and distribute this software and its documentation", "hereby granted", "in supporting documentation"), ("sell",)),
-    ("HPND-sell-variant", ("permission to use copy modify distribute and sell this software and its documentation", "hereby granted"), ()),
-    ("BSD-4-Clause", ("redistribution and use in source and binary forms", "all advertising materials mentioning features"), ()),
-    ("BSD-2-Clause-Views", ("redistribution and use in source and binary forms", "views and conclusions contained in the software and documentation"), ("endorse or promote",)),
-    ("BSD-3-Clause", ("redistribution and use in source and binary forms", "in binary form must reproduce", "to endorse or promote products"), ("all advertising materials", "non commercial", "noncommercial", "patent rights", "nuclear", "acknowledgment", "acknowledgement", "php", "military", "must not be sold", "may not be sold")),
-    ("BSD-2-Clause", ("redistribution and use in source and binary forms", "in binary form must reproduce"), ("endorse or promote", "endorse and promote", "to endorse", "all advertising materials", "non commercial", "noncommercial", "nuclear", "acknowledgment", "acknowledgement", "views and conclusions", "must not be sold", "may not be sold", "artistic")),
-    ("BSD-1-Clause", ("redistribution and use in source and binary forms", "redistributions of source code must retain"), ("binary form must", "endorse", "advertising", "commercial", "distributions in binary", "acknowledg")),
-    ("Zlib", ("altered source versions must be plainly marked as such",), ()),
-    ("BSL-1.0", ("boost software license version 1.0",), ()),
-    ("Unlicense", ("this is free and unencumbered software released into the public domain",), ()),
-    ("CC0-1.0", ("cc0 1.0 universal",), ()),
-    ("CC0-1.0", ("creativecommons.org publicdomain zero",), ()),
-    ("Artistic-2.0", ("artistic license 2.0",), ()),
-    ("Artistic-2.0", ("artistic license version 2.0",), ()),
-    ("Artistic-1.0-Perl OR GPL-1.0-or-later", ("under the same terms as perl",), ()),
-    ("Artistic-1.0-Perl OR GPL-1.0-or-later", ("same terms as perl itself",), ()),
-    ("Artistic-1.0-Perl OR GPL-1.0-or-later", ("same terms as the perl 5 programming language",), ()),
-    ("Artistic-1.0-Perl", ("the artistic license preamble",), ("artistic license 2.0",)),
-    ("Artistic-1.0-Perl", ("the artistic license which comes with",), ()),
-    ("WTFPL", ("do what the fuck you want to public license",), ()),
-    ("PSF-2.0", ("python software foundation license version 2",), ()),
-    ("PSF-2.0", ("psf license agreement for python",), ()),
-    ("PHP-3.01", ("the php license version 3.01",), ()),
-    ("PHP-3.01", ("subject to version 3.01 of the php license",), ()),
-    ("AFL-2.1", ("academic free license version 2.1",), ()),
-    ("AFL-2.1", ("academic free license v 2.1",), ()),
-    ("AFL-3.0", ("academic free license v 3.0",), ()),
-    ("AFL-3.0", ("academic free license version 3.0",), ()),
-    ("MPL-2.0", ("mozilla public license version 2.0",), ()),
-    ("MPL-2.0", ("mozilla public license v 2.0",), ()),
-    ("MPL-2.0", ("mozilla.org mpl 2.0",), ()),
-    ("MPL-1.1", ("mozilla public license version 1.1",), ()),
-    ("EPL-1.0", ("eclipse public license v 1.0",), ()),
-    ("EPL-1.0", ("eclipse public license v1.0",), ()),
-    ("EPL-2.0", ("eclipse public license v 2.0",), ()),
-    ("EPL-2.0", ("eclipse public license 2.0",), ()),
-    ("EPL-2.0", ("eclipse public license v2.0",), ()),
-    ("CPL-1.0", ("common public license version 1.0",), ()),
-    ("CDDL-1.0", ("common development and distribution license cddl version 1.0",), ()),
-    ("CDDL-1.1", ("common development and distribution license cddl version 1.1",), ()),
-    ("LPPL-1.3c", ("latex project public license", "1.3c"), ()),
-    ("OFL-1.1", ("sil open font license version 1.1",), ()),
-    ("UPL-1.0", ("universal permissive license v 1.0",), ()),
-    ("UPL-1.0", ("universal permissive license upl version 1.0",), ()),
-    ("ZPL-2.1", ("zope public license zpl version 2.1",), ()),
-    ("ZPL-2.1", ("zope public license version 2.1",), ()),
-    ("NCSA", ("university of illinois ncsa open source license",), ()),
-    ("FSFULLR", ("unlimited permission to copy and or distribute it with or without modifications",), ()),
-    ("FSFAP", ("copying and distribution of this file with or without modification are permitted in any medium without royalty",), ()),
-    ("BlueOak-1.0.0", ("blue oak model license",), ()),
-    ("PostgreSQL", ("permission to use copy modify and distribute this software and its documentation for any purpose without fee and without a written agreement",), ()),
-    ("Ruby", ("you can redistribute it and or modify it under either the terms of the",), ("gnu general public license version 3",)),
-    ("wxWindows", ("wxwindows library licence",), ()),
-    ("EUPL-1.2", ("european union public licence v. 1.2",), ()),
-    ("EUPL-1.2", ("eupl 2007",), ()),
-    ("BUSL-1.1", ("business source license 1.1",), ()),
-    ("SSPL-1.0", ("server side public license",), ()),
-    ("Elastic-2.0", ("elastic license 2.0",), ()),
-    ("Libpng", ("the png reference library is supplied as is",), ()),
-    ("Info-ZIP", ("info zip license",), ()),
-    ("FTL", ("the freetype project license",), ()),
-    ("W3C", ("w3c software notice and license",), ()),
-    ("curl", ("permission to use copy modify and distribute this software for any purpose with or without fee is hereby granted provided", "except as contained in this notice"), ()),
-)  # fmt: skip
+@functools.cache
+def _texts() -> tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]:
+    """The lists' `[[text]]`: id, phrases that must all be there (the first marks the place), phrases that must not."""
+    return tuple((text["id"], tuple(text["has"]), tuple(text.get("lacks", ()))) for text in _lists()["text"])
+
+
 _CC_TITLE = re.compile(
     r"\b(?:under (?:the|a|an) )?creative commons (?:legal code )?(attribution[a-z ]{0,40}?)(?: license)?(?: public license)?"
     r"(?: version)? ([1-4]\.[05])"
@@ -566,16 +519,18 @@ _GNU_TITLE = re.compile(
 _GNU_MENTION = re.compile(
     r"(?:gnu )?(?P<family>lesser general public|library general public|affero general public|general public|"
     r"lesser or library general public|library or lesser general public|lesser gpl|"
-    r"free documentation|lgpl|agpl|gpl|gfdl)(?: licen[sc]es?)?(?: agpl| lgpl| gpl| gfdl)?"
+    r"free documentation|(?<=gnu )public|lgpl|agpl|gpl|gfdl)(?: licen[sc]es?)?(?: agpl| lgpl| gpl| gfdl)?"
     r"(?P<version> ?(?:v|version|versions|license version)? ?(?P<number>[1-3](?:\.[0-9])?)(?P<plus>\+)?(?!\d))?"
 )
 _GRANT_BEFORE = re.compile(
-    r"(?:under (?:the )?(?:terms (?:and conditions )?(?:of )?)?(?:either )?(?:the |a |an )?|terms of (?:either )?(?:the |an? )?|"
+    r"(?:under (?:the )?(?:terms (?:and conditions )?(?:of )?)?(?:either )?(?:the )?(?:the |a |an )?|terms of (?:either )?(?:the |an? )?|"
     r"licen[sc]ed? (?:under )?(?:the |as |is )?|covered by (?:the )?|using the |subject to the (?:terms of the )?|"
     r"either version [123][0-9. ]* of the |conditions of the |version [123][0-9. ]* of the )\Z"
 )
 _GNU_VERSION = re.compile(r"(?:either )?\b(?:version|v) ?([1-3](?:\.\d)?)\b")
-_OR_LATER = re.compile(r"\bor (?:at your option |if you wish )?(?:any )?(?:later|newer|greater)|\d\+|or at your choice any later")
+_OR_LATER = re.compile(
+    r"\bor (?:at your option |if you wish )?(?:any )?(?:later|newer|greater)|\d\+|or at your choice any later"
+)
 _CHOICE = re.compile(
     r"dual licen[sc]|dually licen[sc]|tri licen[sc]|under (?:the terms of )?(?:either|any one|one) (?:of )?|"
     r"at your (?:choice|option) (?:under|of|either)|"
@@ -588,7 +543,7 @@ def _grant_marks(text: str, base: int, whole: bool = False) -> list[Finding]:
     """Licence texts and notices in `text`, which stands `base` code points into the content."""
     words = _Words(text, base)
     found: dict[str, tuple[int, int]] = {}
-    for spdx_id, (anchor, *others), absent in _TEXTS:
+    for spdx_id, (anchor, *others), absent in _texts():
         place = words.text.find(anchor)
         if place < 0 or spdx_id in found:
             continue
@@ -599,6 +554,9 @@ def _grant_marks(text: str, base: int, whole: bool = False) -> list[Finding]:
         if whole or title[0].startswith("under"):
             if spdx_id := _cc_in_words(title[0]):
                 found.setdefault(spdx_id, title.span())
+    if whole and "this creative commons public license" in words.text and (spdx_id := _cc_legal_code(words.text)):
+        place = words.text.find("this creative commons public license")
+        found.setdefault(spdx_id, (place, place + 36))
     found.update(_gnu_marks(words.text))
     if not found:
         return []
@@ -613,6 +571,12 @@ def _grant_marks(text: str, base: int, whole: bool = False) -> list[Finding]:
         ("Artistic-1.0-Perl OR GPL-1.0-or-later", ("GPL", "Artistic", "LGPL")),
         ("PHP-3.01", ("BSD",)),
         ("OFL-1.1", ("GPL",)),
+        ("wxWindows", ("GPL", "LGPL")),
+        ("LPPL-1.3c", ("GPL",)),
+        ("ZPL-2.1", ("BSD",)),
+        ("Ruby", ("GPL",)),
+        ("FSL-1.1-MIT", ("MIT",)),
+        ("FSL-1.1-ALv2", ("Apache",)),
     ):
         if host in found and (whole or host.startswith("Artistic-1")):
             names = [name for name in names if name == host or not name.startswith(tuple(g + "-" for g in guests))]
@@ -629,16 +593,15 @@ def _gnu_marks(text: str) -> dict[str, tuple[int, int]]:
     titled: dict[str, tuple[str, int, int]] = {}
     titles = list(_GNU_TITLE.finditer(text))
     for title in titles:
-        titled.setdefault(
-            _GNU_FAMILIES[title["family"]], (_gnu_version(title["version"]), title.start(), title.end())
-        )
+        titled.setdefault(_GNU_FAMILIES[title["family"]], (_gnu_version(title["version"]), title.start(), title.end()))
     limit = titles[0].start() if titles else len(text)
     best: dict[str, tuple[int, str, int, int]] = {}  # family -> how much the mention says, id, place
     for mention in _GNU_MENTION.finditer(text, 0, limit):
         before = text[max(0, mention.start() - 80) : mention.start()]
         if not _GRANT_BEFORE.search(before):
             continue
-        family = next(value for key, value in _GNU_FAMILIES.items() if key in mention["family"].replace("or ", ""))
+        name = mention["family"].replace("or ", "")
+        family = next((value for key, value in _GNU_FAMILIES.items() if key in name), "GPL")
         after = text[mention.end() : mention.end() + 170]
         next_mention = _GNU_MENTION.search(after)
         if next_mention and next_mention.start() > 0:
@@ -657,10 +620,13 @@ def _gnu_marks(text: str) -> dict[str, tuple[int, int]]:
             best[family] = (said, spdx_id, mention.start(), mention.end())
     found = {}
     for family, (_, spdx_id, start, end) in best.items():
-        if "linking" in text and "bison" in text and "parser skeleton" in text:
+        if "special exception" in text and "bison parser skeleton" in text:
             spdx_id += " WITH Bison-exception-2.2"
-        elif "generated by autoconf" in text and "configuration script" in text:
-            spdx_id += " WITH Autoconf-exception-" + ("3.0" if "autoconf configure script exception version 3.0" in text else "2.0")
+        elif "generated by autoconf" in text and "special exception" in text:
+            newer = "autoconf configure script exception version 3.0" in text
+            spdx_id += f" WITH Autoconf-exception-{'3.0' if newer else '2.0'}"
+        elif "special exception" in text and "with the openssl library" in text:
+            spdx_id += " WITH openvpn-openssl-exception"
         elif "built using gnu libtool" in text:
             spdx_id += " WITH Libtool-exception"
         elif "special exception the copyright holders" in text and "link this library with independent modules" in text:
@@ -676,6 +642,20 @@ def _gnu_marks(text: str) -> dict[str, tuple[int, int]]:
     return found
 
 
+def _cc_legal_code(text: str) -> str | None:
+    """The Creative Commons 3.0 licence whose legal code this is, when its title is missing: by what its clauses allow."""
+    if "adaptation" not in text:
+        return None
+    elements = ["BY"]
+    if "primarily intended for or directed toward commercial advantage" in text:
+        elements.append("NC")
+    if "with the same license elements as this license" in text:
+        elements.append("SA")
+    elif "to create and reproduce adaptations" not in text:
+        elements.append("ND")
+    return _cc_id("-".join(elements), "3.0", None)
+
+
 def _gnu_version(number: str) -> str:
     return number if "." in number else number + ".0"
 
@@ -688,16 +668,44 @@ def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
 # Source files and READMEs
 # ---------------------------------------------------------------------------------------------------------------------
 
+_COMMON_LICENSES = re.compile(r"/usr/share/common-licenses/([A-Za-z0-9.+-]*[A-Za-z0-9+])")
+_PUBLIC_DOMAIN = re.compile(r"\b(?:in(?:to)?|is|as|to) (?:the )?public[ -]domain\b", re.IGNORECASE)
+
+
+def _license_file_marks(content: str) -> list[Finding]:
+    """A file that is a licence, or that says in few words which one applies."""
+    marks = list(_spdx_tags(content[:2000])) or _grant_marks(content, 0, whole=True)
+    if not marks:
+        for found in _COMMON_LICENSES.finditer(content[:5000]):  # Debian keeps the common texts there
+            if name := parse_declared(found[1]):
+                return [_finding(name, "license-text", *found.span(), 0.8)]
+    if not marks:
+        marks = list(_named_marks(content[:5000], 0))
+    if not marks and len(content) < 1500:
+        for found in _PUBLIC_DOMAIN.finditer(content):
+            if not re.search(r"\bnot\b|n't", content[max(0, found.start() - 40) : found.end()]):
+                return [_finding("LicenseRef-public-domain", "license-text", *found.span(), 0.7)]
+    return marks
+
+
 _HEADER_CHARS = 12_000  # about a hundred lines
 _TAIL_CHARS = 4_000  # Perl and POD put the licence last
 _SPDX_TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([^\n\r]{2,200})")
 _LICENSE_LINE = re.compile(
-    r"^[ \t]*(?:[/*#;%!.\"'-]+[ \t]*)?@?licen[sc]e(?:[ \t]*[:=]|[ \t]{1,3})[ \t]*[\"']?([A-Za-z0-9][^\n\"',{}<>]{1,60}?)[\"']?[ \t]*[,;.]?$",
+    r"^[ \t]*(?:[/*#;%!.\"'-]+[ \t]*)?[@_]{0,2}licen[sc]e_{0,2}(?:[ \t]*[:=]|[ \t]{1,3}(?!-))[ \t]*"
+    r"[\"'(]*([A-Za-z0-9][^\n\"'{}<>]{1,90}?)[\"')]*[ \t]*(?:\*/[ \t]*)?[,;.]?$",
+    re.IGNORECASE | re.MULTILINE,
+)
+# `MIT Licensed` on a line of its own in a comment, and the like.
+_LEADING_LICENSE = re.compile(
+    r"(?:^[ \t]*[*/#;|!\"'(-]*[ \t]*|\| |free software: |uses the  ?|@licen[sc]e[ \t]+|subject to the |under:?\s+(?:an?\s+|the\s+)?)"
+    r"((?:the )?(?:MIT|ISC|Expat|Apache(?:[ -]?(?:v\.?|version )?2(?:\.0)?(?: open source)?)?|(?:(?:new|modified|simplified|[23]-clause) )?BSD"
+    r"(?:[ -][23][ -]clause)?)(?: \(?X11\)?)?(?:[ -]style)?) licen[cs]ed?\b(?! compatible)",
     re.IGNORECASE | re.MULTILINE,
 )
 _UNDER = re.compile(
     r"\b(?:licen[sc]ed|released|distributed|published|available|provided|dual[- ]licensed)[^.\n]{0,30}?\b(?:under|with)\s+"
-    r"(?:the\s+)?(?:terms\s+of\s+(?:the\s+)?)?[\"'`*_\[(]*([A-Za-z0-9][A-Za-z0-9 .,+/()-]{1,60}?)[\"'`*_\])]*(?:'s)?(?:,?\s+(?:free\s+|open[- ]source\s+)?"
+    r"(?:the\s+|an?\s+)?(?:terms\s+of\s+(?:the\s+)?)?[\"'`*_\[(]*([A-Za-z0-9][A-Za-z0-9 .,+/()-]{1,60}?)[\"'`*_\])]*(?:'s)?(?:,?\s+(?:free\s+|open[- ]source\s+)?"
     r"(?:software\s+)?licen[sc]es?\b|[.;\n]|$|\]\(|,? see\b|\s*<)",
     re.IGNORECASE,
 )
@@ -715,6 +723,11 @@ def _source_marks(content: str) -> list[Finding]:
             grants = list(_named_marks(part, base))
         marks += grants
         if grants:
+            break
+    for found in _CC_URL.finditer(header):
+        if re.search(r"licen[sc]|commons", header[max(0, found.start() - 300) : found.start()], re.IGNORECASE):
+            if expression := _cc_id_of_url(found):
+                marks.append(_finding(expression, "cc-mark", found.start(), found.end(), 0.8))
             break
     if tags:  # the tag is the file's own word; a text beside it counts only if it is stricter
         return tags + [mark for mark in marks[len(tags) :] if _strictness(mark) > max(map(_strictness, tags))]
@@ -736,14 +749,37 @@ def _spdx_tags(text: str) -> Iterator[Finding]:
             yield _finding(expression, "spdx-tag", tag.start(), tag.start(1) + len(written), 1.0)
 
 
+_BORROWED = re.compile(
+    r"\b(?:based on|borrowed|taken from|adapted from|extracted|copied|derived from|ported from|third[- ]party|bundled|vendored)\b",
+    re.IGNORECASE,
+)
+
+
 def _named_marks(text: str, base: int) -> Iterator[Finding]:
-    """Licences named as the document's own: `License: MIT`, `released under the MIT License`."""
-    for pattern, confidence in ((_LICENSE_LINE, 0.8), (_UNDER, 0.8)):
-        for found in pattern.finditer(text):
-            name = re.sub(r"\s+", " ", found[1]).strip()
-            expression = parse_declared(name) or parse_declared(re.sub(r" and ", " or ", name) if "dual" in found[0] else "")
-            if expression:
-                yield _finding(expression, "license-text", base + found.start(), base + found.end(), confidence)
+    """Licences named as the document's own: `License: MIT`, `released under the MIT License`, `MIT Licensed`."""
+    for pattern in (_LICENSE_LINE, _UNDER, _LEADING_LICENSE):
+        named = False
+        for found in itertools.islice(pattern.finditer(text), 50):
+            if _BORROWED.search(text, max(0, found.start() - 250), found.start()):
+                continue
+            if expression := _name_in(found[1], dual="dual" in found[0].lower()):
+                named = True
+                yield _finding(expression, "license-text", base + found.start(), base + found.end(), 0.8)
+        if named:
+            return
+
+
+def _name_in(written: str, dual: bool = False) -> str | None:
+    """A licence out of a value that may hold an address, a remark or `style` beside the name."""
+    name = re.sub(r"\s+", " ", written).strip()
+    without_address = re.sub(r"https?://\S+", "", name).strip(" ()")
+    if dual:
+        without_address = re.sub(r"(?i) and ", " or ", without_address)
+    without_style = re.sub(r"[ -]style\b", "", without_address, flags=re.IGNORECASE)
+    for candidate in (without_address, without_style, without_style.split(" (")[0], name.split(" ")[0]):
+        if candidate and (expression := parse_declared(candidate)):
+            return expression
+    return None
 
 
 _HEADING = re.compile(
@@ -757,46 +793,63 @@ _FIRST_NAME = re.compile(
     r"Creative Commons|Boost|Artistic|Eclipse|EPL|PSF|Zope|ZPL|Blue ?Oak|0BSD|AFL|public domain)[^\n|*_`\[\]]{0,50})",
     re.IGNORECASE,
 )
-_BADGE = re.compile(r"licen[sc]e[-/](?:%20)?([A-Za-z0-9.+%_ ]+?(?:--[0-9.A-Za-z]+)*)-(?:[a-z]+|[0-9a-f]{3,6})\.svg", re.IGNORECASE)
-_SHORT_LINE = re.compile(r"^[ \t*_>-]*((?:MIT|ISC|Apache|BSD)[^\n]{0,20}?(?:licen[sc]ed?)?)[ \t]*(?:©|\(c\)|copyright)[^\n]*$", re.I | re.M)
+_BADGE = re.compile(
+    r"licen[sc]e[-/](?:%20)?([A-Za-z0-9.+%_ ]+?(?:--[0-9.A-Za-z]+)*)-(?:[a-z]+|[0-9a-f]{3,6})\.svg", re.IGNORECASE
+)
+_SHORT_LINE = re.compile(
+    r"^[ \t*_>-]*((?:MIT|ISC|Apache|BSD)[^\n]{0,20}?(?:licen[sc]ed?)?)[ \t]*(?:©|\(c\)|copyright)[^\n]*$", re.I | re.M
+)
 
 
 def _readme_marks(content: str) -> list[Finding]:
-    marks = _settle_code(_grant_marks(content[:60_000], 0)) if len(content) < 60_000 else []
-    marks = [mark for mark in marks if "Apache" not in (mark.spdx or "") or "under the apache" in content.lower()]
-    for heading in _HEADING.finditer(content):
+    """A README speaks for its package in its licence section, failing that in a line, a sentence or a badge."""
+    marks: list[Finding] = []
+    for heading in itertools.islice(_HEADING.finditer(content), 50):
         end = _NEXT_HEADING.search(content, heading.end())
-        section = content[heading.end() : min(end.start() if end else len(content), heading.end() + 1500)]
-        text = re.sub(r"\]\([^)]*\)|<[^>\s]*>`?_?|https?://\S+|[*_`\[\]\"“”]", " ", section)
-        text = re.sub(r"\s+", " ", text).strip(" -:=~")
+        stop = min(end.start() if end else len(content), heading.end() + 4000)
+        section = content[heading.end() : stop]
         inline = heading[0].split(":", 1)
-        named = parse_declared(inline[1]) if len(inline) == 2 and inline[1].strip(" *_`") else None
-        named = named or next((finding.spdx for finding in _named_marks(text + "\n", 0)), None) or _leading_name(text)
+        named = _names_in_section(section, inline[1].strip(" *_`") if len(inline) == 2 else "")
         if named:
-            marks.append(_finding(named, "license-text", heading.start(), heading.end() + len(section), 0.85))
-    if not marks:
-        for found in _SHORT_LINE.finditer(content):
-            if named := parse_declared(found[1].strip()):
-                marks.append(_finding(named, "license-text", *found.span(), 0.7))
-    if not marks:
-        marks += [mark for mark in _named_marks(content, 0) if mark.confidence >= 0.8][:1]
-    if not marks:
-        for badge in _BADGE.finditer(content):
-            spelled = badge[1].replace("--", "-").replace("%20", " ").replace("_", " ")
-            if named := parse_declared(spelled):
-                marks.append(_finding(named, "license-text", *badge.span(), 0.75))
+            marks.append(_finding(named, "license-text", heading.start(), stop, 0.85))
+        marks += _grant_marks(section, heading.end())
     if marks:
         return marks
-    return _text_marks(content)
+    for pattern in (_SHORT_LINE, _BADGE):
+        if not marks:
+            for found in pattern.finditer(content):
+                spelled = found[1].replace("--", "-").replace("%20", " ").replace("_", " ").strip()
+                if named := parse_declared(spelled):
+                    marks.append(_finding(named, "license-text", *found.span(), 0.75))
+        if not marks:
+            marks = list(_named_marks(_MARKUP.sub(lambda markup: " " * len(markup[0]), content), 0))[:1]
+    return marks or _text_marks(content)
 
 
-def _settle_code(marks: list[Finding]) -> list[Finding]:
-    return marks
+_MARKUP = re.compile(r"\]\([^)\n]*\)|\]\[[^\]\n]*\]|[*_`\[\]]")
+
+
+def _names_in_section(section: str, inline: str) -> str | None:
+    """The licence, or licences, that a licence section names."""
+    if inline and (named := parse_declared(inline)):
+        return named
+    text = re.sub(
+        r"\]\([^)]*\)|^\s*\[[^\]]*\]: .*$|<[^>\s]*>`?_?|[*_`\[\]\"“”]", " ", section[:1500], flags=re.MULTILINE
+    )
+    text = re.sub(r"[ \t]+", " ", text).strip(" -:=~\n")
+    dual = bool(re.search(r"\bdual|\beither\b|at your (?:choice|option)", text, re.IGNORECASE))
+    names = {found.spdx for found in _named_marks(text + "\n", 0)}
+    if not names:
+        leading = _leading_name(re.sub(r"https?://\S+", " ", text).replace("\n", " ; "))
+        return leading
+    return _render((" OR " if dual else " AND ").join(f"({name})" for name in sorted(filter(None, names))))
 
 
 def _leading_name(section: str) -> str | None:
     """The licence that a licence section opens with: `MIT © Jane`, `ISC. Go nuts.`, `The MIT License (MIT)`."""
-    opening = re.split(r"(?<!\bv)[.;](?: |\Z)|©|\(c\)| see |copyright|, | - | – ", section[:160] + " ", flags=re.IGNORECASE)[0]
+    opening = re.split(
+        r"(?<!\bv)[.;](?: |\Z)| ; |©|\(c\)| see |copyright|, | - | – ", section[:160] + " ", flags=re.IGNORECASE
+    )[0]
     words = opening.split()
     for count in range(min(len(words), 9), 0, -1):
         if named := parse_declared(" ".join(words[:count])):
@@ -829,21 +882,21 @@ _GATE = re2.compile(
     r"(?i)licen[csz]|lizenz|licenc|licença|лиценз|ліценз|lisans|lisens|ライセンス|许可|許可|授權|授权|라이선스|"
     r"creative ?commons|creativecommons|\bcc[ -]?by\b|cc0|public domain|permission (?:is|to)|redistribution and use|"
     r"redistribute it|free documentation|gfdl|data[ -]?mining|fouille de (?:textes|données)|minería de|2019/790|"
-    r"artificial intelligence|machine learning|\bAI\b|\bKI\b|language models?|same terms as perl|unencumbered|" + _RESERVED_PHRASES
+    r"artificial intelligence|machine learning|(?-i:\bAI\b|\bKI\b)|language models?|same terms as perl|unencumbered|"
+    + _RESERVED_PHRASES
 )
-_RESERVED = re.compile(_RESERVED_PHRASES, re.IGNORECASE)
+_RESERVED = re2.compile("(?i)" + _RESERVED_PHRASES)
 _COPYRIGHT_SIGN = re.compile(r"©|\(c\)|copyright|&copy;|\b(?:19|20)\d\d\b|copr\.|™|®", re.IGNORECASE)
-_TDM = re.compile(
-    r"text[ -]?(?:and|&|und|et|y|e)?[ -]?data[ -]?mining|text- und data-?mining|fouille de textes|"
-    r"minería de (?:textos|datos)|2019/790|\bTDM\b",
-    re.IGNORECASE,
+_TDM = re2.compile(
+    r"(?i)text[ -]?(?:and|&|und|et|y|e)?[ -]?data[ -]?mining|text- und data-?mining|fouille de textes|"
+    r"minería de (?:textos|datos)|2019/790|\bTDM\b"
 )
-_AI_USE = re.compile(
-    r"(?:train|develop|teach|feed|improv|learn|scrap|entraîn|entren|trenow|Training|обуч)\w*[^.!?\n]{0,90}?"
+_REPORTS = re.compile(r"\b(?:said|announced|reported|sued|lawsuit|court)\b", re.IGNORECASE)
+_AI_USE = re2.compile(
+    r"(?i)(?:train|develop|teach|feed|improv|learn|scrap|entraîn|entren|trenow|Training|обуч)\w*[^.!?\n]{0,90}?"
     r"(?:artificial intelligence|machine[- ]learning|\bA\.?I\.?\b|\bKI\b|(?:large )?language models?|\bLLMs?\b|generative|"
     r"intelligence artificielle|inteligencia artificial|künstliche\w* intelligenz)|"
-    r"(?:artificial intelligence|machine[- ]learning|\bAI\b|\bKI\b|language models?)[^.!?\n]{0,60}?(?:training|Training|crawl|scrap)",
-    re.IGNORECASE,
+    r"(?:artificial intelligence|machine[- ]learning|\bAI\b|\bKI\b|language models?)[^.!?\n]{0,60}?(?:training|Training|crawl|scrap)"
 )
 _FORBIDS = re.compile(
     r"prohibit|forbidden|not (?:be )?(?:permitted|allowed|used|authori[sz]ed)|may not|must not|shall not|do not (?:permit|allow|consent|use)"
@@ -894,7 +947,7 @@ def _text_marks(content: str) -> list[Finding]:
         window = content[start:end]
         marks += _cc_marks(window, start)
         marks += _reserved_marks(window, start)
-        marks += _notice_marks(window, start)
+        marks += _notice_marks(content, start, end)
     return marks
 
 
@@ -903,7 +956,7 @@ def _windows(content: str) -> Iterator[tuple[int, int]]:
     for number, hit in enumerate(_GATE.finditer(content)):
         if number >= _MAX_HITS:
             break
-        if hit.start() - _WINDOW <= end:
+        if 0 <= hit.start() - _WINDOW <= end or (end >= 0 and hit.start() <= _WINDOW):
             end = min(len(content), hit.end() + _WINDOW)
             continue
         if end >= 0:
@@ -932,7 +985,13 @@ def _speaks_for_the_page(sentence: str) -> bool:
     if own:
         return bool(_LICENSES.search(sentence))
     # Without a subject: a label such as "Licence: CC BY 4.0" or "Licensed under ...".
-    return len(sentence.strip()) < 160 and bool(re.match(r"\W*(?:©[^.]{0,60}\W)?(?:licen[sc]|lizen|released|published|available|lisens|lisans|лиценз|ライセンス)", sentence, re.I))
+    return len(sentence.strip()) < 160 and bool(
+        re.match(
+            r"\W*(?:©[^.]{0,60}\W)?(?:licen[sc]|lizen|released|published|available|lisens|lisans|лиценз|ライセンス)",
+            sentence,
+            re.I,
+        )
+    )
 
 
 def _cc_marks(window: str, base: int) -> Iterator[Finding]:
@@ -949,21 +1008,36 @@ def _cc_marks(window: str, base: int) -> Iterator[Finding]:
         expression = _cc_in_words(window[found.start() : min(stop, found.start() + 160)])
         by_url = _cc_id_of_url(url) if url else None
         if by_url and (expression is None or by_url != expression):
-            expression = by_url if expression is None or _restrictiveness(by_url) >= _restrictiveness(expression) else expression
+            expression = (
+                by_url if expression is None or _restrictiveness(by_url) >= _restrictiveness(expression) else expression
+            )
         if expression:
             yield _finding(expression, "cc-mark", base + found.start(), base + min(stop, found.start() + 160), 0.8)
     if "CC0" in window or "public domain" in window.lower():
         for found in re.finditer(r"waived all copyright|waives? all (?:his|her|their|its)? ?(?:copyright|rights)|"
                                  r"(?:dedicated|released|placed) (?:in)?to the public domain|is in the public domain", window, re.I):  # fmt: skip
             begin, stop = _sentence(window, found.start(), found.end())
-            if not _TALKS.search(window[begin:stop]) and (_OWN.search(window[begin:stop]) or "CC0" in window[begin:stop]):
+            if not _TALKS.search(window[begin:stop]) and (
+                _OWN.search(window[begin:stop]) or "CC0" in window[begin:stop]
+            ):
                 spdx_id = "CC0-1.0" if "CC0" in window[begin : stop + 60] else "LicenseRef-public-domain"
                 yield _finding(spdx_id, "cc-mark", base + begin, base + stop, 0.7)
+
+
+# What takes the reservation back: headers of free software open with it.
+_GRANT_FOLLOWS = re.compile(
+    r"redistribut|permission (?:is|to)|licen[sc]ed under|may be (?:copied|freely|used)|free software|自由|freely|autorisé",
+    re.IGNORECASE,
+)
 
 
 def _reserved_marks(window: str, base: int) -> Iterator[Finding]:
     for found in _RESERVED.finditer(window):
         begin, stop = _sentence(window, found.start(), found.end())
+        if window[max(0, found.start() - 2) : found.start()].rstrip()[-1:] in tuple("“”\"«„'‘”（(「"):
+            continue  # quoted, so talked about
+        if _GRANT_FOLLOWS.search(window, found.end(), found.end() + 250):
+            continue
         near = window[max(begin - 60, 0, found.start() - 160) : min(len(window), found.end() + 80)]
         if _COPYRIGHT_SIGN.search(near) or stop - begin < 100:
             yield _reservation("rights_reserved", base + found.start(), base + found.end(), 0.8)
@@ -972,30 +1046,39 @@ def _reserved_marks(window: str, base: int) -> Iterator[Finding]:
         for found in pattern.finditer(window):
             begin, stop = _sentence(window, found.start(), found.end())
             sentence = window[begin:stop]
-            if _FORBIDS.search(sentence) and "?" not in sentence and not re.search(r"\b(?:said|announced|reported|sued|lawsuit|court)\b", sentence, re.I):
+            if _FORBIDS.search(sentence) and "?" not in sentence and not _REPORTS.search(sentence):
                 yield _reservation(restriction, base + begin, base + stop, 0.8)
                 break
 
 
-_NOTICE_WORDS = re.compile(
-    r"permission is (?:hereby )?granted|redistribut|general public license|free documentation license|free software|licensed under the|"
-    r"released under the|under the terms|unencumbered|apache license|mit license|under a bsd|boost software",
+_NOTICE_WORDS = re2.compile(
+    r"(?i)permission is (?:hereby )?granted|redistribut|general public license|free documentation license|free software|licensed under the|"
+    r"released under the|under the terms|unencumbered|apache license|mit license|under a bsd|boost software"
+)
+
+
+_FULL_GRANT = re.compile(
+    r"redistribution and use in source|permission is hereby granted,? free of charge", re.IGNORECASE
+)
+_THIS_IS = re.compile(
+    r"permission is (?:hereby )?granted|documentation (?:is|may)|(?:is|are) (?:licensed|distributed|released)|"
+    r"this (?:document|manual|documentation|page|book|work|text|file|library|program|software|is free software)",
     re.IGNORECASE,
 )
 
 
-def _notice_marks(window: str, base: int) -> list[Finding]:
+def _notice_marks(content: str, start: int, end: int) -> list[Finding]:
     """GNU and other notices in the text of a page, when they speak of the text itself."""
-    found = _NOTICE_WORDS.search(window)
+    found = _NOTICE_WORDS.search(content[start:end])
     if not found:
         return []
-    begin, stop = _sentence(window, found.start(), found.end())
-    sentence = window[begin : min(len(window), stop + 200)]
-    if _TALKS.search(window[begin:stop]):
+    begin, stop = _sentence(content, start + found.start(), start + found.end())
+    full = _FULL_GRANT.search(content, start, end)
+    if full:
+        begin = min(begin, full.start())
+    elif _TALKS.search(content, begin, stop) or not _THIS_IS.search(content, begin, stop + 200):
         return []
-    documents = re.search(r"permission is (?:hereby )?granted|this (?:document|manual|documentation|page|book|work|text|file|library|program|software|is free software)|"
-                          r"documentation (?:is|may)|(?:is|are) (?:licensed|distributed|released)", sentence, re.I)  # fmt: skip
-    return _grant_marks(window[begin : begin + 2500], base + begin) if documents else []
+    return _grant_marks(content[begin : max(begin + 3500, end)], begin)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1003,30 +1086,52 @@ def _notice_marks(window: str, base: int) -> list[Finding]:
 # ---------------------------------------------------------------------------------------------------------------------
 
 _HTML = re.compile(r"<(?:!doctype|html|head|body|div|p|a|meta|span|table|article)\b", re.IGNORECASE)
+# What is left open runs to the end, and values are bounded: no page takes more than linear time.
 _TAG = re.compile(
-    r"<!--.*?-->|<(script|style|noscript|svg|template|select|textarea)\b[^>]*>.*?</\1\s*>|"
-    r"<(/?)([a-z][a-z0-9]*)((?:\"[^\"]*\"|'[^']*'|[^>\"'])*)>",
+    r"<!--.*?(?:-->|\Z)|<span class=\"lineno\">[^<]{0,40}</span>|"
+    r"<(script|style|noscript|svg|template|select|textarea)\b[^>]{0,4000}>.*?(?:</\1\s*>|\Z)|"
+    r"<(/?)([a-z][a-z0-9]*)((?:\"[^\"]{0,8000}\"|'[^']{0,8000}'|[^<>\"'])*+)>",
     re.IGNORECASE | re.DOTALL,
 )
 _ATTRIBUTE = re.compile(r"([a-z:-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s>]+))", re.IGNORECASE)
 _VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
-_FOOT = re.compile(r"foot|licen[sc]|copyright|legal|colophon|credits?\b|imprint|impressum|siteinfo|site-info", re.IGNORECASE)
+_FOOT = re.compile(
+    r"foot|licen[sc]|copyright|legal|colophon|credits?\b|imprint|impressum|siteinfo|site-info", re.IGNORECASE
+)
 _SIDE = re.compile(r"sidebar|widget|\baside\b|secondary|complementary|menu|column", re.IGNORECASE)
-_CAPTION = re.compile(r"caption|figure|gallery|lightbox|slideshow|photo|image-?credit|thumb|comment(?!s?-?feed)|media-?object", re.IGNORECASE)
+_CAPTION = re.compile(
+    r"caption|figure|gallery|lightbox|slideshow|photo|image-?credit|thumb|comment(?!s?-?feed)|media-?object",
+    re.IGNORECASE,
+)
 _RIGHTS_META = re.compile(r"^(?:dc(?:terms)?\.)?(?:rights|licen[sc]e|rights\.licen[sc]e|copyright)$", re.IGNORECASE)
+
+
+_ENTITY = re.compile(r"&(?:#\d{1,6}|#x[0-9a-f]{1,5}|[a-z]{2,8}\d?);", re.IGNORECASE)
+_SIGNS = {"&copy;": "©", "&#169;": "©", "&uuml;": "ü", "&auml;": "ä", "&ouml;": "ö", "&eacute;": "é", "&amp;": "&"}
+_INLINE = frozenset(
+    "a abbr acronym b bdi bdo big cite code em font i img kbd mark q s samp small span strong sub sup tt u".split()
+)
+
+
+def _blank(tag: re.Match[str]) -> str:
+    """As many code points as the tag has, so that places stay: blanks, or a line end for a tag that ends a line."""
+    if tag[3] is None or tag[3].lower() in _INLINE:
+        return " " * len(tag[0])
+    return "\n" + " " * (len(tag[0]) - 1)
 
 
 def _page_marks(content: str) -> list[Finding]:
     """Marks of an HTML page: links to Creative Commons by their place, then sentences of the visible text."""
-    visible = _TAG.sub(lambda tag: " " * len(tag[0]), content)  # same offsets, no tags
+    visible = _ENTITY.sub(lambda entity: _SIGNS.get(entity[0], " ").ljust(len(entity[0])), _TAG.sub(_blank, content))
     marks = list(_link_marks(content, visible)) if "creativecommons" in content else []
     links_decide = bool(marks)
     if links_decide:
         best = max(mark.confidence for mark in marks)
         marks = [mark for mark in marks if mark.confidence >= best - 0.2]
-        marks += [mark for mark in _text_marks(visible) if mark.restriction in ("rights_reserved", "tdm_reserved", "no_ai")]
+        marks += [
+            mark for mark in _text_marks(visible) if mark.restriction in ("rights_reserved", "tdm_reserved", "no_ai")
+        ]
         return marks
-    # Text runs over line breaks in HTML, so a sentence ends at a block, which leaves a run of blanks; squeeze nothing.
     return _text_marks(visible)
 
 
@@ -1045,9 +1150,10 @@ def _link_marks(content: str, visible: str) -> Iterator[Finding]:
             continue
         attributes = tag[4]
         if "creativecommons.org" in attributes.lower() and name in ("a", "link", "meta"):
-            found = _CC_URL.search(attributes)
+            values = {key.lower(): html.unescape(a or b or c) for key, a, b, c in _ATTRIBUTE.findall(attributes)}
+            found = _CC_URL.search(values.get("content" if name == "meta" else "href", ""))
             if found and (expression := _cc_id_of_url(found)):
-                confidence = _link_confidence(name, attributes, stack, visible, tag.start(), tag.end())
+                confidence = _link_confidence(name, values, stack, visible, tag.start(), tag.end())
                 if confidence:
                     yield _finding(expression, "cc-mark", tag.start(), tag.end(), confidence)
         if name not in _VOID and not attributes.endswith("/"):
@@ -1060,34 +1166,53 @@ def _link_marks(content: str, visible: str) -> Iterator[Finding]:
 
 
 def _link_confidence(
-    name: str, attributes: str, stack: Sequence[tuple[str, str]], visible: str, start: int, end: int
+    name: str, values: dict[str, str], stack: Sequence[tuple[str, str]], visible: str, start: int, end: int
 ) -> float:
     """How surely a Creative Commons link speaks for its page, 0 for not at all."""
-    values = {key.lower(): html.unescape(a or b or c) for key, a, b, c in _ATTRIBUTE.findall(attributes)}
     relation = values.get("rel", "").lower().split()
     if name == "link":
         return 1.0 if "license" in relation or "copyright" in relation else 0.0
     if name == "meta":
         return 1.0 if _RIGHTS_META.match(values.get("name", values.get("property", ""))) else 0.0
     near = re.sub(r"\s+", " ", visible[max(0, start - 220) : start])[-130:]
-    behind = re.sub(r"\s+", " ", visible[end : end + 300])[:110]
-    names = " ".join(f"{tag} {named}" for tag, named in stack)
+    behind = re.sub(r"\s+", " ", visible[end : end + 300])[:130]
+    names = " ".join(f"{tag} {named}" for tag, named in stack[-40:])
     if re.search(r"\bfigcaption|\bfigure\b|\bblockquote\b", names) or _CAPTION.search(names):
         return 0.0
     context = near + " " + behind
-    own = _OWN.search(context)
-    others = _OTHERS.search(near[-90:]) or _OTHERS.search(behind[:60])
-    if others and not own:
+    if _IMAGES.search(near[-100:]) and not _WRITTEN.search(context):
+        return 0.0
+    if _IMAGES.search(behind[:90]) and not _WRITTEN.search(context):
         return 0.0
     if "license" in relation:
         return 0.9
+    own = _OWN.search(context)
+    if _OTHERS.search(near[-90:]) and not own:
+        return 0.0
     if re.search(r"\bfooter\b", names) or _FOOT.search(names):
         return 0.85
+    if re.search(
+        r"(?:licen[sc]e|lizenz|licence|licencia|licenza|lisens|licentie|licencja)\s*:?\s*\(?\Z", near, re.IGNORECASE
+    ):
+        return 0.75
     if _SIDE.search(names) and not re.search(r"comment", names):
         return 0.75
     if own and not _TALKS.search(near[-80:]) and _LICENSES.search(context):
         return 0.7
     return 0.0
+
+
+_IMAGES = re.compile(
+    r"\b(?:images?|photos?|photograph\w*|pictures?|illustrations?|icons?|logos?|videos?|fonts?|maps?|bild\w*|fotos?|"
+    r"fotograf\w*|grafik\w*|abbildung\w*|titelbild|imagen|imágenes|immagin[ei]|zdjęcie|flickr|wikimedia commons|openstreetmap|"
+    r"unsplash|pixabay|credit)\b",
+    re.IGNORECASE,
+)
+_WRITTEN = re.compile(
+    r"\b(?:texte?[sn]?|inhalte?n?|beitr[aä]ge?n?|artikel|contents?|contenus?|contenidos?|articles?|works?|werke?s?|posts?|this (?:site|blog|page|"
+    r"website))\b",
+    re.IGNORECASE,
+)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1123,7 +1248,7 @@ class License(Stage):
         super().__init__(exclusion_writer)
         if policy not in ("opt-out", "open-only"):
             raise ValueError(f'policy is "opt-out" or "open-only", not {policy!r}')
-        inspect(kind, "licence")  # refuses an unknown kind
+        inspect(kind, "")  # refuses an unknown kind
         self.policy = policy
         self.kind = kind
         self.allow = tuple(allow)
@@ -1145,7 +1270,7 @@ class License(Stage):
     def _decide(self, document: Document) -> Decision:
         metadata = document.metadata
         kind = metadata.get("kind", self.kind)
-        if kind not in _STAGE_KINDS:
+        if kind not in KINDS:
             kind = self.kind
         content = document.text or ""
         if kind == "web" and metadata.get("html") and isinstance(metadata["html"], str):
@@ -1188,14 +1313,13 @@ class License(Stage):
         return _allowed_by(_licensing().parse(expression), self.allow)
 
 
-_STAGE_KINDS = frozenset({"web", "html", "markdown", "code", "source", "license_text", "declared"})
-
-
 def _allowed_by(node: Any, allow: tuple[str, ...]) -> bool:
     if hasattr(node, "license_symbol"):
         return _allowed_by(node.license_symbol, allow)
     if hasattr(node, "key"):
-        named = any(node.key == id or (node.key.startswith(id + "-") and node.key[len(id) + 1].isdigit()) for id in allow)
+        named = any(
+            node.key == id or (node.key.startswith(id + "-") and node.key[len(id) + 1].isdigit()) for id in allow
+        )
         return named or _id_restrictiveness(node.key) == 0
     parts = [_allowed_by(part, allow) for part in node.args]
     return any(parts) if node.operator.strip() == "OR" else all(parts)

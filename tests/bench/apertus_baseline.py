@@ -5,7 +5,7 @@ hindsight (15 agents, each asked for every document), language, toxicity, three 
 each filter hands what it removes to an exclusion writer, full text included, as published. Where a choice was free,
 the cheaper one for the peer was taken, so that a ratio against it is not flattered:
 - fastText is whatever the environment has; a source build (the project's own dependency) is native to the machine and
-  1.6 times faster here than the portable wheel that datatrove asks for.
+  was measured 1.6 times faster than the portable wheel that datatrove asks for.
 - The steps are chained in one process without an executor: no manager process, no log files, no copies of the steps.
 - Models and snapshot are loaded once; quality filter and sampler, which fairtrove does not have, are left out.
 - The paper's toxicity model is an XLM-R encoder, 700 times slower than everything else together on a CPU. Here stands a

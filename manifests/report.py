@@ -248,11 +248,14 @@ def _altered_kept(facts: _Facts) -> int:
 
 def _funnel(facts: _Facts) -> Markup:
     rows = facts.ask(
-        """SELECT min(position), stage, action, reason, CAST(sum(rows) AS BIGINT)
+        """SELECT max(max(position)) OVER (PARTITION BY stage), stage, action, reason, CAST(sum(rows) AS BIGINT)
         FROM read_parquet($counts) GROUP BY stage, action, reason ORDER BY 1, stage, 5 DESC, action, reason"""
     )
+    rows.sort(key=lambda row: (_order(row[1]), row[0], row[1]))
     read = facts.totals["rows"]
     items = []
+    alive = read
+    skipped = False
     for stage in dict.fromkeys(row[1] for row in rows):
         outcomes = [(action, reason, number) for _, name, action, reason, number in rows if name == stage]
         entered = sum(number for _, _, number in outcomes)
@@ -260,7 +263,10 @@ def _funnel(facts: _Facts) -> Markup:
         altered = [(reason, number) for action, reason, number in outcomes if action == "alter"]
         out, changed = sum(n for _, n in excluded), sum(n for _, n in altered)
         title, meaning = _stage(stage)
-        bar = _bar([("k", entered - out - changed), ("a", changed), ("x", out)], read)
+        beside = max(alive - entered, 0)  # documents of sources whose policy leaves this stage out
+        skipped = skipped or beside > 0
+        bar = _bar([("k", entered - out - changed), ("a", changed), ("s", beside), ("x", out)], read)
+        alive -= out
         label = (
             f"{title}: {_number(entered)} documents entered, {_number(out)} excluded, {_number(changed)} altered, "
             f"{_number(entered - out)} went on"
@@ -285,9 +291,10 @@ def _funnel(facts: _Facts) -> Markup:
         "</div>"
         f'<div class="bar" role="img" aria-label="{_percent(kept, read)} kept">{_bar([("k", kept)], read)}</div></li>'
     )
+    beside_text = '<li class="s">goes on, stage not in its source\'s policy</li>' if skipped else ""
     legend = (
         '<ul class="legend" aria-hidden="true"><li class="k">goes on</li><li class="a">goes on, text altered</li>'
-        '<li class="x">excluded here</li><li class="g">excluded before</li></ul>'
+        f'{beside_text}<li class="x">excluded here</li><li class="g">excluded before</li></ul>'
     )
     outcomes_table = _table(
         ["Stage", "Outcome", "Reason", "Code", "Documents"],
@@ -309,12 +316,12 @@ def _funnel(facts: _Facts) -> Markup:
 
 def _sources(facts: _Facts) -> Markup:
     rows = facts.ask(
-        """SELECT source, min(position) AS position, stage, CAST(sum(rows) AS BIGINT) AS entered,
+        """SELECT source, max(position) AS position, stage, CAST(sum(rows) AS BIGINT) AS entered,
             CAST(coalesce(sum(rows) FILTER (action = 'exclude'), 0) AS BIGINT) AS excluded
         FROM read_parquet($counts) GROUP BY source, stage ORDER BY source, position, stage"""
     )
     kinds = {task["source"]: task["kind"] for task in facts.corpus.run["tasks"]}
-    stages = list(dict.fromkeys(row[2] for row in sorted(rows, key=lambda row: (row[1], row[2]))))
+    stages = list(dict.fromkeys(row[2] for row in sorted(rows, key=lambda row: (_order(row[2]), row[1], row[2]))))
     body = []
     for source in dict.fromkeys(row[0] for row in rows):
         by_stage = {stage: (entered, out) for name, _, stage, entered, out in rows if name == source}
@@ -409,11 +416,11 @@ def _consent(facts: _Facts) -> Markup:
         right={1, 2},
     )
     dates = facts.ask("SELECT min(fetched_at), max(fetched_at) FROM read_parquet($evidence) WHERE stage = 'robots'")
-    period = (
-        f"The robots.txt files behind these exclusions were fetched between {dates[0][0]} and {dates[0][1]}."
-        if dates and dates[0][0]
-        else ""
-    )
+    period = ""
+    if dates and dates[0][0]:
+        since, until = dates[0]
+        when = f"on {since}" if since == until else f"between {since} and {until}"
+        period = f"The robots.txt files behind these exclusions were fetched {when}."
     return _section(
         "consent",
         "Consent",
@@ -836,6 +843,12 @@ def _stage(stage: str) -> tuple[str, str]:
     name, _, detail = stage.partition(":")
     title, meaning = STAGES.get(name, (stage, ""))
     return (detail, meaning) if detail else (title, meaning)
+
+
+def _order(stage: str) -> int:
+    """Place in the pass. Positions differ between sources whose policies leave stages out, so the names decide."""
+    name = stage.partition(":")[0]
+    return list(STAGES).index(name) if name in STAGES else len(STAGES)
 
 
 def _reason(reason: str) -> str:

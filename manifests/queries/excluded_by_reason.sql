@@ -2,11 +2,11 @@
 -- By hand, beside the folder `manifests`:
 -- sed -E "s:[$](kept|decisions|evidence):'manifests/v0001/\1/*.parquet':g; s:[$](counts|hosts):'manifests/v0001/\1.parquet':g" excluded_by_reason.sql | duckdb
 SELECT
-    position, stage, reason,
+    stage, reason,
     CAST(sum(rows) AS BIGINT) AS documents,
     CAST(sum(text_bytes) AS BIGINT) AS text_bytes,
     round(100.0 * sum(rows) / any_value(rows_read), 3) AS percent_of_read
 FROM read_parquet($counts), (SELECT sum(rows) AS rows_read FROM read_parquet($counts) WHERE stage = 'intake')
 WHERE action = 'exclude'
-GROUP BY position, stage, reason
-ORDER BY position, stage, documents DESC, reason
+GROUP BY stage, reason
+ORDER BY max(max(position)) OVER (PARTITION BY stage), stage, documents DESC, reason

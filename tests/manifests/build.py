@@ -137,7 +137,8 @@ def curate(
         name = f"shards/{task}-{start // 20:03d}.parquet"
         chosen = alive[start : start + 20]
         temporary = staging / name.replace("/", "-")
-        table = pa.Table.from_pylist([documents[row] for row in chosen], schema=SHARD)
+        published = [{**documents[row], "id": documents[row]["id"] or f"{task}/{row}"} for row in chosen]
+        table = pa.Table.from_pylist(published, schema=SHARD)
         described = write_table(table, temporary, {"fairtrove.task": task})
         sizes = [len(documents[row]["text"].encode()) for row in chosen]
         shards.append({"name": name, **described, "text_bytes": sum(sizes), "language": None})

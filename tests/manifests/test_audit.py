@@ -277,6 +277,20 @@ def test_a_swap_that_keeps_every_count_is_found_by_the_multiset_hash(corpus):
     assert "multiset hashes" in failed(corpus)
 
 
+@pytest.mark.xfail(strict=True, reason="the corpus root does not cover the counts of kept documents by reason")
+def test_unknown_consent_declared_allowed_is_caught_or_moves_the_root(original, corpus):
+    """No row stands behind a kept decision, so only a root that covers the counts can commit to them."""
+
+    def whitewash(task: dict) -> None:
+        for entry in task["counts"]:
+            if entry["reason"] == "host_unknown":
+                entry["reason"] = "allowed"
+
+    edit_json(corpus / TASK, whitewash)
+    rebuild_rollups(corpus)
+    assert open_corpus(corpus).root != open_corpus(original).root or failed(corpus)
+
+
 def test_a_violation_names_file_and_key(corpus):
     edit_table(corpus / SHARD, lambda rows: rows[4].update(text="Nothing to see here."))
     fix_digests(corpus)
@@ -327,7 +341,7 @@ def test_a_shard_name_cannot_lead_out_of_the_corpus(name, corpus):
 def test_render_and_json_say_the_same(corpus):
     edit_table(corpus / COUNTS, put({"rows": 1000}, reason="toxic"))
     result = audit(open_corpus(corpus))
-    value = json.loads(to_json(result))
+    value = json.loads(json.dumps(to_json(result)))
     assert value["passed"] is False
     assert [check["name"] for check in value["checks"] if not check["passed"]] == [
         check.name for check in result.checks if not check.passed

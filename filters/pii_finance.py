@@ -46,7 +46,7 @@ class Card(SpanRecognizer):
             if len(set(digits)) < 3:  # 4444 4444 4444 4448: a test or a filler
                 continue
             # 13 digits are an EAN or a time stamp ten times as often as an old Visa.
-            before = window[max(0, match.start() - 32) : match.start()]
+            before = window[max(0, match.start() - 32) : match.start()].rpartition("\n")[2]
             if (len(digits) == 13 or _OTHER_NUMBER.search(before)) and not _CARD_LABEL.search(before):
                 continue
             yield match.span()

@@ -231,7 +231,9 @@ def _is_version(window: str, start: int, end: int, text: str) -> bool:
     # Four small numbers are a section or a version unless something around speaks of networks.
     if before.endswith("//") or re.match(r":[0-9]{2,5}(?![0-9])|/[0-9]{1,2}(?![0-9])", window[end : end + 7]):
         return False
-    return not (_IP_WORDS.search(window, max(0, start - 40), start) or _IP_WORDS.search(window, end, end + 24))
+    line_before = window[max(0, start - 40) : start].rpartition("\n")[2]
+    line_after = window[end : end + 24].partition("\n")[0]
+    return not (_IP_WORDS.search(line_before) or _IP_WORDS.search(line_after))
 
 
 # --- MAC --------------------------------------------------------------------------------------------------------
@@ -252,6 +254,6 @@ def _digits_only(text: str) -> bool:
 
 
 _MAC_LABEL = re.compile(
-    r"(?<![A-Za-z])(?:mac|hw ?addr|hwaddr|ether|bssid|wlan|ethernet|physical address|hardware address)[^0-9]{0,14}\Z",
+    r"(?<![A-Za-z])(?:mac|hw ?addr|hwaddr|ether|bssid|wlan|ethernet|physical address|hardware address)[^0-9\n]{0,14}\Z",
     re.IGNORECASE,
 )

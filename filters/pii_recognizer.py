@@ -46,8 +46,14 @@ class SpanRecognizer(EntityRecognizer):
 
 
 def normalise(text: str) -> str:
-    """Digits, spaces, dashes and full-width forms as ASCII; one code point for each, so offsets stay."""
-    return text.translate(_TO_ASCII) if not text.isascii() and _HAS_FORM.search(text) else text
+    """Digits, spaces, dashes and full-width forms as ASCII; one code point for each, so offsets stay.
+
+    Markers of an earlier pass become `<`, line ends, `>`: the words in them (`phone`, `ip`) must announce nothing, and a
+    label does not reach across one.
+    """
+    if not text.isascii() and _HAS_FORM.search(text):
+        text = text.translate(_TO_ASCII)
+    return _MARKER.sub(_blank, text) if "-pii" in text else text
 
 
 def words_before(window: str, start: int) -> str | None:
@@ -76,6 +82,13 @@ def label_gate(labels: Iterable[str]) -> str:
 _BEFORE = re.compile(r"[^0-9\n]{1,48}\Z")
 _PUNCTUATION = re.compile(r"[^0-9a-z\x80-\U0010ffff]+|[№º°]+|(?<=[\u0900-\u1cff\u2e80-\U0010ffff])(?=[a-z\u0370-\u05ff])")
 _UNSPACED = "\u0900"  # Devanagari and everything after it in Unicode: Thai, Georgian, Chinese, ...
+
+
+_MARKER = re.compile(r"<[a-z]{2,11}-pii(?::[a-p]{16})?>")
+
+
+def _blank(marker: re.Match[str]) -> str:
+    return "<" + "\n" * (len(marker[0]) - 2) + ">"
 
 
 class CharacterMap(dict[int, str]):

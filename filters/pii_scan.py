@@ -145,7 +145,8 @@ _WORD_ANCHORS = (
 )
 _TOKEN_ANCHORS = (
     rb"[0-9A-Za-z]{25,}",
-    rb"[0-9A-Fa-f]{2}[:\-][0-9A-Fa-f]{2}[:\-][0-9A-Fa-f]{2}[:\-][0-9A-Fa-f]{2}[:\-]|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}|[0-9A-Fa-f]:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f:]|[23][0-9A-Fa-f]{3}::",
+    rb"[0-9A-Fa-f]{2}[:\-][0-9A-Fa-f]{2}[:\-][0-9A-Fa-f]{2}[:\-][0-9A-Fa-f]{2}[:\-]|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}|[0-9A-Fa-f]:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f:]|[23][0-9A-Fa-f]{3}::|"
+    rb"(?i:mac|addr|address|bssid|ether)[ :=]*[0-9A-Fa-f]{6}",
     rb"[A-Z]{2}[0-9]{2}(?:[ .\-]|\xc2\xa0|\xe2\x80.)?[A-Z0-9]{4}|[A-Z]{4}[0-9]{4}|[A-Z]{3} ?[0-9]{6}|[A-Z]{2} ?[0-9]{2} [0-9]{2} [0-9]{2} ?[A-D]|"
     rb"[0-9]{4} [A-Z0-9]{4} [A-Z0-9]{4} |[A-Z]{3} [A-Z]{3} [0-9]",
     rb"[0-9](?:" + _SEPARATOR + rb"{0,3}[0-9]){6,}",
@@ -251,9 +252,11 @@ _HEX_TEXT = b"0123456789abcdefABCDEF:-."
 def _word_looks(raw: bytes, start: int, end: int) -> int:
     """What a mail sign, a key's prefix or a password's name could be part of; 0 if nothing."""
     word = raw[start:end]
+    if word[0] in b"&%[({< ":
+        return int(Look.MAIL)
     if word[-1] in b":= ":
         return int(Look.SECRET) if _ASSIGNED.match(raw, end) else 0
-    if b"@" in word or b"\xef\xbc\xa0" in word or word[0] in b"&%[({< ":
+    if b"@" in word or b"\xef\xbc\xa0" in word:
         return int(Look.MAIL)
     return int(Look.SECRET)
 
@@ -347,7 +350,7 @@ def _resolve(found: list[Span], first_come: bool = False) -> list[Span]:
     return sorted(kept)
 
 
-_MARK = "<pii>"
+_MARK = "<\n>"  # as `normalise` writes markers
 
 
 def _with_markers(text: str, spans: Sequence[Span]) -> tuple[str, list[int]]:

@@ -140,9 +140,9 @@ _AUTHORIZATION = re.compile(
 )
 
 _PLACEHOLDER = re.compile(
-    r"(?:your|my|the|some|insert|enter|change|replace|example|sample|dummy|test|fake|foo|bar|user|pass|pwd|secret|token|password|"
-    r"passwd|here|key|api|xxx|abc|123|none|null|true|false|redacted|hidden|[x*.•…#_-])*[0-9]{0,4}|[{$%<\[].*|.*[}>\]]",
-    re.IGNORECASE,
+    r"(?:your|my|the|some|insert|enter|change|replace|example|sample|dummy|test|fake|foo|bar|user|password|passwd|pass|pwd|secret|"
+    r"token|here|key|api|abc|123|none|null|true|false|redacted|hidden|[xX*.•…#_-])*+[0-9]{0,4}|[{$%<\[].*|.*[}>\]]",
+    re.IGNORECASE | re.DOTALL,
 )
 
 
@@ -167,4 +167,6 @@ def _random(value: str, shortest: int) -> bool:
     return _WRITTEN.fullmatch(value) is None
 
 
-_WRITTEN = re.compile(r"[./~$@]*(?:[A-Za-z_]+[0-9]{0,2}|[0-9]{1,4})(?:[-._/:](?:[A-Za-z_]+[0-9]{0,2}|[0-9]{1,4}))*+")
+# One way to read each part, or else a value of many parts would take exponential time.
+_PART = r"(?>(?:(?:[a-z_]+|[A-Z_]+)[0-9]{0,2}|[A-Za-z_][a-z]+(?:[A-Z][a-z]+)*|[0-9]{1,4})(?=[-./:]|\Z))"
+_WRITTEN = re.compile(rf"[./~$@]*{_PART}(?:[-./:]{_PART})*+")

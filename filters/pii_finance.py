@@ -9,10 +9,11 @@ than Bitcoin have their own check.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from hashlib import sha256
 
+import numpy as np
 from presidio_analyzer.predefined_recognizers import CreditCardRecognizer, CryptoRecognizer, IbanRecognizer
 from stdnum import iban as stdnum_iban
 
@@ -58,8 +59,14 @@ class Crypto(SpanRecognizer):
     kind = "CRYPTO"
 
     def spans(self, window: str, language: str) -> Iterator[tuple[int, int]]:
+        checked: list[re.Match[str]] = []
         for match in _WALLET.finditer(window):
-            if _valid_wallet(match[0]):
+            if match[0].startswith("0x") and len(match[0]) == 42 and match[0][2:] not in _one_case(match[0][2:]):
+                checked.append(match)
+            elif _valid_wallet(match[0]):
+                yield match.span()
+        for match, valid in zip(checked, _valid_ethereum([match[0][2:] for match in checked]), strict=True):
+            if valid:
                 yield match.span()
 
 
@@ -162,8 +169,8 @@ _BECH32_PREFIXES = ("bc1", "ltc1", "addr1", "stake1", "cosmos1", "osmo1", "zs1")
 
 def _valid_wallet(text: str) -> bool:
     lower = text.lower()
-    if lower.startswith("0x"):
-        return len(text) == 42 and _valid_ethereum(text[2:])
+    if lower.startswith("0x"):  # one case throughout: no checksum to hold
+        return _HEXADECIMAL.fullmatch(text[2:]) is not None and len(set(lower)) > 7
     if text[0] in "13" and len(text) <= 35:
         return all(character in _BASE58 for character in text) and bool(_crypto().validate_result(text))
     if lower.startswith("bc1") and text in (lower, text.upper()):
@@ -219,39 +226,46 @@ def _valid_cashaddr(text: str) -> bool:
     return check == 1
 
 
-def _valid_ethereum(digits: str) -> bool:
-    """EIP-55: the case of the letters is a checksum; one case throughout carries none and is accepted."""
-    if re.fullmatch("[0-9A-Fa-f]{40}", digits) is None or len(set(digits.lower())) < 6:
-        return False
-    if digits in (digits.lower(), digits.upper()):
-        return True
-    digest = _keccak256(digits.lower().encode()).hex()
-    return all(c.isdigit() or c.isupper() == (int(h, 16) >= 8) for c, h in zip(digits, digest, strict=False))
+def _one_case(digits: str) -> tuple[str, str]:
+    return digits.lower(), digits.upper()
 
 
-def _keccak256(message: bytes) -> bytes:
-    """Keccak-256 with its original padding (hashlib has only the later SHA-3); one block, so below 136 bytes."""
-    block = bytearray(message + b"\x01" + bytes(135 - len(message)))
-    block[135] |= 0x80
-    lanes = [int.from_bytes(block[8 * index : 8 * index + 8], "little") for index in range(17)] + [0] * 8
-    mask = (1 << 64) - 1
+def _valid_ethereum(addresses: Sequence[str]) -> list[bool]:
+    """EIP-55 of addresses without `0x`: the case of their letters is a checksum."""
+    if not addresses:
+        return []
+    digests = keccak256([digits.lower().encode() for digits in addresses])
+    return [
+        _HEXADECIMAL.fullmatch(digits) is not None
+        and all(c.isdigit() or c.isupper() == (int(h, 16) >= 8) for c, h in zip(digits, digest.hex(), strict=False))
+        for digits, digest in zip(addresses, digests, strict=True)
+    ]
+
+
+_HEXADECIMAL = re.compile("[0-9A-Fa-f]{40}")
+
+
+def keccak256(messages: Sequence[bytes]) -> list[bytes]:
+    """Keccak-256 with its original padding (hashlib has only the later SHA-3) of messages below 136 bytes, at once."""
+    blocks = np.zeros((len(messages), 200), np.uint8)
+    for row, message in zip(blocks, messages, strict=True):
+        row[: len(message)] = np.frombuffer(message, np.uint8)
+        row[len(message)] = 1
+        row[135] |= 0x80
+    lanes = blocks.view("<u8").astype(np.uint64).T.copy()  # (25, messages), lane x + 5 y
     for constant in _ROUND_CONSTANTS:
-        c = [lanes[x] ^ lanes[x + 5] ^ lanes[x + 10] ^ lanes[x + 15] ^ lanes[x + 20] for x in range(5)]
-        d = [c[x - 1] ^ ((c[x - 4] << 1 | c[x - 4] >> 63) & mask) for x in range(5)]
-        lanes = [lane ^ d[index % 5] for index, lane in enumerate(lanes)]
-        moved = [0] * 25
-        for source, target, shift in _MOVES:
-            lane = lanes[source]
-            moved[target] = (lane << shift | lane >> (64 - shift)) & mask
-        lanes = [
-            moved[index] ^ (~moved[index - index % 5 + (index % 5 + 1) % 5] & moved[index - index % 5 + (index % 5 + 2) % 5])
-            for index in _ROW_ORDER
-        ]
+        columns = np.bitwise_xor.reduce(lanes.reshape(5, 5, -1), axis=0)
+        right = np.roll(columns, -1, axis=0)
+        lanes ^= np.tile(np.roll(columns, 1, axis=0) ^ (right << _ONE | right >> _SIXTY_THREE), (5, 1))
+        moved = np.empty_like(lanes)
+        moved[_TARGETS] = lanes << _SHIFTS | lanes >> (_SIXTY_FOUR - _SHIFTS) % _SIXTY_FOUR
+        rows = moved.reshape(5, 5, -1)
+        lanes = (rows ^ (~np.roll(rows, -1, axis=1) & np.roll(rows, -2, axis=1))).reshape(25, -1)
         lanes[0] ^= constant
-    return b"".join((lane & mask).to_bytes(8, "little") for lane in lanes[:4])
+    return [row.tobytes() for row in lanes[:4].T.astype("<u8")]
 
 
-def _round_constants() -> tuple[int, ...]:
+def _round_constants() -> list[np.uint64]:
     constants, register = [], 1
     for _ in range(24):
         constant = 0
@@ -259,20 +273,22 @@ def _round_constants() -> tuple[int, ...]:
             if register & 1:
                 constant ^= 1 << ((1 << power) - 1)
             register = register << 1 ^ (0x171 if register & 0x80 else 0)
-        constants.append(constant)
-    return tuple(constants)
+        constants.append(np.uint64(constant))
+    return constants
 
 
-def _moves() -> tuple[tuple[int, int, int], ...]:
-    """Rotation and permutation of the 25 lanes (index x + 5 y): from, to, bits."""
-    moves, x, y = [(0, 0, 0)], 1, 0
+def _moves() -> tuple[np.ndarray, np.ndarray]:
+    """Where each of the 25 lanes goes, and by how many bits it is rotated."""
+    targets, shifts, x, y = np.zeros(25, np.int64), np.zeros((25, 1), np.uint64), 1, 0
     for step in range(24):
-        moves.append((x + 5 * y, y + 5 * ((2 * x + 3 * y) % 5), (step + 1) * (step + 2) // 2 % 64))
+        targets[x + 5 * y] = y + 5 * ((2 * x + 3 * y) % 5)
+        shifts[x + 5 * y] = (step + 1) * (step + 2) // 2 % 64
         x, y = y, (2 * x + 3 * y) % 5
-    return tuple(moves)
+    return targets, shifts
 
 
-_ROUND_CONSTANTS, _MOVES, _ROW_ORDER = _round_constants(), _moves(), tuple(range(25))
+_ROUND_CONSTANTS, (_TARGETS, _SHIFTS) = _round_constants(), _moves()
+_ONE, _SIXTY_THREE, _SIXTY_FOUR = np.uint64(1), np.uint64(63), np.uint64(64)
 
 
 @cache

@@ -38,12 +38,7 @@ class Secret(SpanRecognizer):
     kind = "SECRET"
 
     def spans(self, window: str, language: str) -> Iterator[tuple[int, int]]:
-        for match in _PEM_BEGIN.finditer(window):
-            end = _PEM_END.search(window, match.end(), match.end() + 32_768)
-            # Without an end mark the key still must go: everything that looks like its body.
-            stop = end.end() if end else _PEM_BODY.match(window, match.end()).end()  # type: ignore[union-attr]
-            if stop > match.end() + 40:
-                yield match.start(), stop
+        yield from _private_keys(window)
         for match in _VENDOR.finditer(window):
             if not _filler(match[0]):
                 yield match.span()
@@ -54,6 +49,18 @@ class Secret(SpanRecognizer):
         for match in _AUTHORIZATION.finditer(window):
             if _random(match[1], 12):
                 yield match.span(1)
+
+
+def _private_keys(window: str) -> Iterator[tuple[int, int]]:
+    endless = False
+    for match in _PEM_BEGIN.finditer(window):
+        end = None if endless else _PEM_END.search(window, match.end(), match.end() + 32_768)
+        endless = end is None
+        # Without an end mark the key still must go: everything that looks like its body.
+        body = _PEM_BODY.match(window, match.end())
+        stop = end.end() if end else body.end() if body else match.end()
+        if stop > match.end() + 40:
+            yield match.start(), stop
 
 
 _USERINFO = re.compile(
@@ -69,7 +76,7 @@ _WEAK_PARAMETERS = frozenset({"sig", "signature", "auth", "key", "session", "ses
 
 _PEM_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_END = re.compile(r"-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----")
-_PEM_BODY = re.compile(r"(?:\\n|[A-Za-z0-9+/=:,\s-])*+")
+_PEM_BODY = re.compile(r"(?:\\n|[A-Za-z0-9+/=:,\s])*+")
 
 _B = r"(?<![A-Za-z0-9_])"  # a key is not the tail of a longer name
 _VENDOR = re.compile(

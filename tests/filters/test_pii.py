@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from filters.decision import Action
 from filters.pii import MARKERS, PII, TYPES, Reason, find, pseudonyms, redact, scan
-from filters.pii_finance import _keccak256
+from filters.pii_finance import keccak256
 from filters.pii_scan import PRIORITY, find_spans_unfiltered
 
 # --- values ------------------------------------------------------------------------------------------------------
@@ -50,7 +50,7 @@ def base58check(version: int, seed: str) -> str:
 
 def ethereum(seed: str) -> str:
     digits = hashlib.sha256(seed.encode()).hexdigest()[:40]
-    case = _keccak256(digits.encode()).hex()
+    case = keccak256([digits.encode()])[0].hex()
     return "0x" + "".join(c.upper() if int(h, 16) >= 8 else c for c, h in zip(digits, case, strict=False))
 
 

@@ -317,7 +317,10 @@ def _expect_known_source(sources: Mapping[str, Any], name: str, override: str) -
 
 
 def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
+    errors = error.errors()
+    first = next(
+        (found for found in errors if found["type"] == "extra_forbidden"), errors[0]
+    )  # a typo also hides a key
     location = [str(part) for part in first["loc"] if not _is_union_branch(part)]
     key = ".".join(location)
     if first["type"] == "extra_forbidden":

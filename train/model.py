@@ -234,7 +234,14 @@ def rotate(x_BTHC: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def export_transformers(
-    model: Apertus, folder: Path, *, begin: int, end: int, context: int, tokenizer: str | None = None
+    model: Apertus,
+    folder: Path,
+    *,
+    begin: int,
+    end: int,
+    padding: int | None = None,
+    context: int,
+    tokenizer: str | None = None,
 ) -> None:
     """Publish a folder that `transformers.ApertusForCausalLM.from_pretrained` loads, with the same logits.
 
@@ -242,6 +249,8 @@ def export_transformers(
         model: what to export; weights keep their dtype.
         folder: must not exist.
         begin, end: ids of BoD and EoD.
+        padding: id of a padding token, if there is one. Never EoD: transformers gives the padding token's embedding
+            no gradient, so fine-tuning could not learn where documents end.
         context: longest text in tokens that the model was trained on.
         tokenizer: content of the tokenizer's JSON file, to ship with the weights.
     """
@@ -273,7 +282,7 @@ def export_transformers(
         "tie_word_embeddings": False,
         "bos_token_id": begin,
         "eos_token_id": end,
-        "pad_token_id": end,
+        "pad_token_id": padding,
         "dtype": str(dtype).removeprefix("torch."),
     }
     with publish_folder(folder) as draft:
@@ -282,7 +291,9 @@ def export_transformers(
         if tokenizer is not None:
             (draft / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
             names = {entry["id"]: entry["content"] for entry in json.loads(tokenizer)["added_tokens"]}
-            special = {"bos_token": names.get(begin), "eos_token": names.get(end), "pad_token": names.get(end)}
+            special = {"bos_token": names.get(begin), "eos_token": names.get(end)}
+            if padding is not None:
+                special["pad_token"] = names.get(padding)
             _write_json(draft / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **special})
 
 

@@ -28,6 +28,7 @@ class DocumentTokenizer:
         tokenizer: the loaded file.
         begin: id of the token before each document (BoD).
         end: id of the token after it (EoD).
+        padding: id of `<pad>`, None when the file has none.
         vocab_size: one more than the largest id, special tokens included.
         digest: SHA-256 of the file, hexadecimal.
         path: the file.
@@ -36,6 +37,7 @@ class DocumentTokenizer:
     tokenizer: Tokenizer
     begin: int
     end: int
+    padding: int | None
     vocab_size: int
     digest: str
     path: Path
@@ -73,6 +75,7 @@ def load_tokenizer(path: Path, begin: str = BEGIN_OF_DOCUMENT, end: str = END_OF
         tokenizer=tokenizer,
         begin=vocabulary[begin],
         end=vocabulary[end],
+        padding=vocabulary.get(PADDING),
         vocab_size=max(vocabulary.values()) + 1,
         digest=hashlib.sha256(content).hexdigest(),
         path=path,

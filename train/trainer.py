@@ -301,6 +301,7 @@ class _Run:
                 export,
                 begin=self.tokenizer.begin,
                 end=self.tokenizer.end,
+                padding=self.tokenizer.padding,
                 context=self.recipe.data.length,
                 tokenizer=self.tokenizer.path.read_text(encoding="utf-8"),
             )

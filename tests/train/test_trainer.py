@@ -8,6 +8,7 @@ import json
 import math
 import multiprocessing
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -103,7 +104,8 @@ def test_export_gives_the_same_logits_in_transformers(finished: tuple[Path, Summ
     tokenizer = transformers.AutoTokenizer.from_pretrained(summary.export)
     ours = load_transformers(Path(summary.export))
     ids = torch.tensor([[1, *tokenizer("fair trove wörter", add_special_tokens=False)["input_ids"]]])
-    assert (tokenizer.bos_token_id, tokenizer.eos_token_id) == (1, 2)
+    assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (1, 2, 3)
+    assert theirs.config.pad_token_id == 3
     with torch.no_grad():
         torch.testing.assert_close(ours(ids), theirs(ids).logits, rtol=0, atol=1e-4)
     assert all(torch.equal(value, weights(out)[name]) for name, value in ours.state_dict().items())
@@ -175,6 +177,14 @@ def test_other_settings_learn_too(small_recipe: Path, corpus_path: Path, tmp_pat
         assert summary.dropped == 0
         assert summary.validation_loss is not None
         assert summary.validation_loss < summary.first_loss - 0.7
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_steps_learn_the_same(small_recipe: Path, corpus_path: Path, tmp_path: Path) -> None:
+    eager = quietly(small_recipe, corpus_path, tmp_path / "eager", ["training.steps=15"])
+    compiled = quietly(small_recipe, corpus_path, tmp_path / "compiled", ["training.steps=15", "training.compile=true"])
+    assert compiled.losses == pytest.approx(eager.losses, abs=1e-4)
 
 
 def test_a_run_can_be_prolonged_from_its_checkpoint(small_recipe: Path, corpus_path: Path, tmp_path: Path) -> None:

@@ -1410,9 +1410,10 @@ def _opt_out() -> frozenset[str]:
 def _declared_by_source(value: object) -> Finding:
     """A `license` or `detected_licenses` column: a string, or a list whose members all apply. None is no evidence."""
     if isinstance(value, str):
-        return declared(value)
-    if isinstance(value, Sequence) and value and all(isinstance(part, str) for part in value):
-        names = [parse_declared(part[:500]) for part in value]
-        if all(names):
-            return _finding(_render(" AND ".join(f"({name})" for name in names)), "declared", 0, 0, 0.9)
-    return NO_FINDING
+        value = [value]
+    if not isinstance(value, Sequence) or not value or not all(isinstance(part, str) for part in value):
+        return NO_FINDING
+    names = [parse_declared(part[:500]) for part in value]
+    if not all(names) or set(names) & set(_lists()["compilation"]["ids"]):
+        return NO_FINDING
+    return _finding(_render(" AND ".join(f"({name})" for name in names)), "declared", 0, 0, 0.9)

@@ -522,7 +522,7 @@ def _as_bytes(robots_txt: bytes | str) -> bytes:
 
 
 # Hosts share bodies (13,388 distinct ones among 23,619 hosts), and a batch asks about one host many times.
-@functools.lru_cache(maxsize=16384)
+@functools.lru_cache(maxsize=8192)
 def _parse(body: bytes) -> RobotsTxt:
     return RobotsTxt(body)
 
@@ -719,7 +719,7 @@ def _open_snapshot(path: str, size: int, modified: int) -> Snapshot:
 # ---------------------------------------------------------------------------------------------------------------------
 
 _KEEP = {reason: Decision(Action.KEEP, reason) for reason in Reason}
-_MAX_HOSTS_HELD = 100_000
+_MAX_HOSTS_HELD = 20_000  # with their compiled rules, some 20 kB each
 
 
 class Robots(Stage):

@@ -263,7 +263,7 @@ def test_open_only_keeps_nothing_without_a_permissive_mark() -> None:
     assert decide(stage, "int x;", license="WTFPL")[:2] == (Action.EXCLUDE, Reason.UNRECOGNIZED)
 
 
-@pytest.mark.parametrize("nothing", [None, "", [], ["", None], [None], "unknown", ["unknown"], 7])
+@pytest.mark.parametrize("nothing", [None, "", [], ["", None], [None], "unknown", ["unknown"], 7, "odc-by"])
 def test_an_empty_declaration_never_makes_a_document_permissive(nothing: object) -> None:
     stage = License(policy="open-only", kind="code")
     assert decide(stage, "int x;", license=nothing)[:2] == (Action.EXCLUDE, Reason.NO_EVIDENCE)

@@ -105,19 +105,19 @@ def audit(
     notes = _Notes()
     if expected_root is not None:
         with notes.check("expected root", f"the root is {expected_root[:16]}…, as expected"):
-            if corpus.root.lower() != expected_root.strip().lower():
-                notes.add(f"run.json: the root is {corpus.root}, expected was {expected_root}: another corpus")
+            if _root(corpus).lower() != expected_root.strip().lower():
+                notes.add(f"run.json: the root is {_root(corpus)}, expected was {expected_root}: another corpus")
     records = _records(corpus, notes)
     tasks = _tables(corpus, records, notes)
     _shards(corpus, notes)
     _strays(corpus, notes)
     _totals(corpus, records, notes)
-    _account(corpus, records, tasks, notes)
+    _account(corpus, tasks, notes)
     _texts(corpus, tasks, sample, notes)
     _queries(corpus, tasks, notes)
     if recheck is not None:
         _recheck(corpus, sample, recheck, notes)
-    return AuditResult(str(corpus.path), corpus.version, corpus.root, notes.checks())
+    return AuditResult(str(corpus.path), corpus.version, _root(corpus), notes.checks())
 
 
 def render(result: AuditResult) -> Table:
@@ -226,9 +226,13 @@ def _records(corpus: Corpus, notes: _Notes) -> list[Row]:
     """Read every task record, whether or not its digest fits: what else is wrong should be said too."""
     records: list[Row] = []
     run = corpus.run
-    with notes.check("task records", f"{len(run['tasks']):,} records have the digests and figures in run.json"):
+    with notes.check("task records"):
+        notes.examined(f"{len(run['tasks']):,} records have the digests and figures in run.json")
         if run.get("version") != corpus.version:
             notes.add(f"run.json says version {run.get('version')}, its folder is v{corpus.version:04d}")
+        parent = run["parent"]
+        if parent is not None and not (type(parent) is int and 0 < parent < corpus.version):
+            notes.add(f"run.json: its parent is {parent!r}, which is no earlier version")
         names = [task["name"] for task in run["tasks"]]
         for name in sorted({name for name in names if names.count(name) > 1}):
             notes.add(f"run.json lists task {name} twice")
@@ -300,10 +304,9 @@ def _table(path: Path, table: str, described: Row, task: str | None, notes: _Not
 
 
 def _shards(corpus: Corpus, notes: _Notes) -> None:
-    size = sum(shard["bytes"] for shard in corpus.run["shards"])
-    with notes.check(
-        "shards", f"{len(corpus.shards):,} shards, {size / 1e6:,.1f} MB, have the recorded digests and rows"
-    ):
+    with notes.check("shards"):
+        size = sum(shard["bytes"] for shard in corpus.run["shards"])
+        notes.examined(f"{len(corpus.shards):,} shards, {size / 1e6:,.1f} MB, have the recorded digests and rows")
         names = [shard.name for shard in corpus.shards]
         if len(set(names)) != len(names):
             notes.add("run.json: a shard is listed twice")
@@ -367,11 +370,11 @@ def _totals(corpus: Corpus, records: Sequence[Row], notes: _Notes) -> None:
                 notes.add(f"counts.parquet row {place} (task {other['task']}, {other['reason']}): {fields} differ")
 
 
-def _account(corpus: Corpus, records: Sequence[Row], tasks: Sequence[_Task], notes: _Notes) -> None:
+def _account(corpus: Corpus, tasks: Sequence[_Task], notes: _Notes) -> None:
     """Conservation, multiset hashes and Merkle roots of each task, from its rows; then the roots of the corpus."""
-    rows = sum(task["rows"] for task in corpus.run["tasks"])
+    rows = sum(len(task.kept) + task.decisions.column("action").to_pylist().count("exclude") for task in tasks)
     decisions = sum(len(task.decisions) for task in tasks)
-    recomputed = {record["name"]: dict(record.get("roots", {})) for record in records}
+    recomputed: dict[str, dict[str, str]] = {task.name: {} for task in tasks}
     with notes.check("conservation", f"{rows:,} rows in = kept + excluded, in {len(tasks):,} tasks, stage by stage"):
         for task in tasks:
             with notes.check("conservation"):
@@ -380,16 +383,18 @@ def _account(corpus: Corpus, records: Sequence[Row], tasks: Sequence[_Task], not
         for task in tasks:
             with notes.check("multiset hashes"):
                 _multiset_hashes(task, notes)
-    with notes.check("Merkle roots", f"recomputed from {decisions:,} decisions and {rows:,} rows: {corpus.root[:16]}…"):
+    with notes.check(
+        "Merkle roots", f"recomputed from {decisions:,} decisions and {rows:,} rows: {_root(corpus)[:16]}…"
+    ):
         for task in tasks:
             with notes.check("Merkle roots"):
                 for name, found in _roots(task).items():
                     recomputed[task.name][name] = found.hex()
                     if task.record["roots"][name] != found.hex():
                         notes.add(f"tasks/{task.name}.json: the root of {name} is not that of its rows")
-        value = corpus_root({**record, "roots": recomputed[record["name"]]} for record in records).hex()
-        if value != corpus.root:
-            notes.add(f"run.json: the root is {corpus.root[:16]}…, its tables give {value[:16]}…")
+        value = corpus_root({**task.record, "roots": recomputed[task.name]} for task in tasks).hex()
+        if value != _root(corpus):
+            notes.add(f"run.json: the root is {_root(corpus)[:16]}…, its tables give {value[:16]}…")
         hosts = host_root(pq.read_table(corpus.manifest / "hosts.parquet")).hex()
         if hosts != corpus.run["roots"]["hosts"]:
             notes.add(f"run.json: the root over hosts is not that of hosts.parquet ({hosts[:16]}…)")
@@ -498,7 +503,7 @@ def _texts(corpus: Corpus, tasks: Sequence[_Task], sample: int, notes: _Notes) -
             for group in range(_row_groups(shard.path))
         ]
         if sample and total > ALL_TEXTS_UP_TO:
-            seed = corpus.root.encode()
+            seed = _root(corpus).encode()
             groups.sort(key=lambda place: sha256(b"%b %b %d" % (seed, place[0].name.encode(), place[1])).digest())
             groups = sorted(groups[:sample], key=lambda place: (place[0].name, place[1]))
         read = 0
@@ -647,7 +652,7 @@ def _recheck(corpus: Corpus, sample: int, recheck: Recheck, notes: _Notes) -> No
                 {
                     "decisions": corpus.tables("decisions"),
                     "evidence": corpus.tables("evidence"),
-                    "seed": corpus.root,
+                    "seed": _root(corpus),
                     "limit": limit,
                 },
             )
@@ -657,7 +662,7 @@ def _recheck(corpus: Corpus, sample: int, recheck: Recheck, notes: _Notes) -> No
                 """SELECT parse_filename(filename, true) AS task, file_row, rhost, shard, shard_row
                 FROM read_parquet($kept, filename = true) WHERE rhost IS NOT NULL
                 ORDER BY md5($seed || hex(key)), task, file_row LIMIT $limit""",
-                {"kept": corpus.tables("kept"), "seed": corpus.root, "limit": limit},
+                {"kept": corpus.tables("kept"), "seed": _root(corpus), "limit": limit},
             )
         )
         urls = _urls(corpus, kept)
@@ -685,6 +690,10 @@ def _urls(corpus: Corpus, kept: Sequence[Row]) -> list[Row]:
 def _dictionaries(result: duckdb.DuckDBPyConnection) -> list[Row]:
     names = [column[0] for column in result.description or ()]
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def _root(corpus: Corpus) -> str:
+    return str(corpus.run["roots"]["corpus"])
 
 
 def _safe(name: str) -> bool:

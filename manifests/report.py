@@ -25,7 +25,7 @@ import duckdb
 
 from manifests.audit import parameters, printable
 from manifests.corpus import Corpus
-from manifests.schema import UNKNOWN_CONSENT, restore_host
+from manifests.schema import UNKNOWN_CONSENT, CorpusError, restore_host
 
 _TEMPLATE = Path(__file__).parent / "report.html"
 _HOST_DATA_BYTES = 1_000_000
@@ -146,7 +146,21 @@ def write_report(corpus: Corpus, out: Path | None = None) -> Path:
 
 
 def page(corpus: Corpus) -> str:
-    """The whole page as a string."""
+    """The whole page as a string.
+
+    Raises:
+        CorpusError: the manifest is not what it should be; the audit says where.
+    """
+    try:
+        return _page(corpus)
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, IndexError, duckdb.Error) as error:
+        raise CorpusError(
+            f"{corpus.manifest}: no report can be made of this manifest ({type(error).__name__}: {error}); "
+            "`fairtrove audit` says what is wrong with it"
+        ) from error
+
+
+def _page(corpus: Corpus) -> str:
     with duckdb.connect() as connection:
         facts = _Facts(corpus, connection)
         sections = [

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from manifests import audit as auditing
 from manifests.audit import QUERIES, audit, parameters, printable, render, to_json
 from manifests.corpus import open_corpus
 from manifests.publish import count_table, host_table
-from manifests.schema import Reason, Stage
+from manifests.report import page
+from manifests.schema import CorpusError, Reason, Stage
 from tests.manifests.build import build, edit_json, edit_table, fix_digests, fix_roots
 
 V = "manifests/v0001"
@@ -212,6 +216,11 @@ TAMPERINGS: dict[str, Callable[[Path], None]] = {
     "excluded changed in a record": record(TASK, lambda task: task.update(excluded=task["excluded"] - 1)),
     "a count of exclusions lowered": record(TASK, count("exclude", "agent_disallowed", -1)),
     "a count of kept documents raised": record(TASK, count("keep", "allowed", 5)),
+    "documents counted under another language": record(
+        TASK,
+        lambda task: first(task["counts"], stage="pii", action="keep", language="deu_Latn").update(language="fra_Latn"),
+    ),
+    "a parent that is no earlier version": record(RUN, lambda run: run.update(parent=3)),
     "a stage left out of the counts": record(
         TASK, lambda task: task.update(counts=[c for c in task["counts"] if c["stage"] != "robots"])
     ),
@@ -330,6 +339,38 @@ def test_the_second_evaluator_sees_exclusions_with_their_evidence_and_kept_urls(
 def test_a_broken_record_fails_the_audit_and_never_raises(content, corpus):
     (corpus / TASK).write_bytes(content.encode("latin-1"))
     assert "task records" in failed(corpus)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+@pytest.mark.usefixtures("without_queries")
+def test_no_value_anywhere_in_the_run_record_makes_the_audit_or_the_report_crash(data, original, tmp_path):
+    run = json.loads((original / RUN).read_bytes())
+    places = [place for place in walk(run) if place != ("format",)]
+    *path, last = data.draw(st.sampled_from(places))
+    parent = run
+    for step in path:
+        parent = parent[step]
+    value = data.draw(st.sampled_from([None, "x", -1, 2**70, [], {}, 1.5, True, [None], {"a": [1]}]))
+    parent[last] = value
+    copy = tmp_path / "copy"
+    shutil.copytree(original, copy, dirs_exist_ok=True)
+    (copy / RUN).write_text(json.dumps(run))
+    try:
+        corpus = open_corpus(copy)
+    except CorpusError:
+        return
+    assert all(check.detail for check in audit(corpus).checks)
+    with contextlib.suppress(CorpusError):
+        assert page(corpus).endswith("</html>\n")
+
+
+def walk(value, path: tuple = ()) -> Iterator[tuple]:
+    """Paths of all values in JSON, two entries of each list."""
+    items = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
+    for step, inner in items:
+        yield (*path, step)
+        yield from walk(inner, (*path, step))
 
 
 @pytest.mark.parametrize("name", ["../../outside", "/etc/passwd", "shards/../../outside.parquet"])

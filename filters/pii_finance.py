@@ -255,12 +255,11 @@ def keccak256(messages: Sequence[bytes]) -> list[bytes]:
     lanes = blocks.view("<u8").astype(np.uint64).T.copy()  # (25, messages), lane x + 5 y
     for constant in _ROUND_CONSTANTS:
         columns = np.bitwise_xor.reduce(lanes.reshape(5, 5, -1), axis=0)
-        right = np.roll(columns, -1, axis=0)
-        lanes ^= np.tile(np.roll(columns, 1, axis=0) ^ (right << _ONE | right >> _SIXTY_THREE), (5, 1))
+        right = columns[_NEXT]
+        lanes ^= (columns[_LAST] ^ (right << _ONE | right >> _SIXTY_THREE))[_COLUMN]
         moved = np.empty_like(lanes)
-        moved[_TARGETS] = lanes << _SHIFTS | lanes >> (_SIXTY_FOUR - _SHIFTS) % _SIXTY_FOUR
-        rows = moved.reshape(5, 5, -1)
-        lanes = (rows ^ (~np.roll(rows, -1, axis=1) & np.roll(rows, -2, axis=1))).reshape(25, -1)
+        moved[_TARGETS] = lanes << _SHIFTS | lanes >> _BACK_SHIFTS
+        lanes = moved ^ (~moved[_ROW_NEXT] & moved[_ROW_SECOND])
         lanes[0] ^= constant
     return [row.tobytes() for row in lanes[:4].T.astype("<u8")]
 
@@ -288,7 +287,11 @@ def _moves() -> tuple[np.ndarray, np.ndarray]:
 
 
 _ROUND_CONSTANTS, (_TARGETS, _SHIFTS) = _round_constants(), _moves()
-_ONE, _SIXTY_THREE, _SIXTY_FOUR = np.uint64(1), np.uint64(63), np.uint64(64)
+_ONE, _SIXTY_THREE = np.uint64(1), np.uint64(63)
+_BACK_SHIFTS = (np.uint64(64) - _SHIFTS) % np.uint64(64)
+_LANE = np.arange(25)
+_COLUMN, _NEXT, _LAST = _LANE % 5, np.array([1, 2, 3, 4, 0]), np.array([4, 0, 1, 2, 3])
+_ROW_NEXT, _ROW_SECOND = _LANE - _LANE % 5 + (_LANE + 1) % 5, _LANE - _LANE % 5 + (_LANE + 2) % 5
 
 
 @cache

@@ -244,7 +244,9 @@ _MAC = re.compile(
 )
 
 
-_MANUAL_MACS = frozenset({"aabbccddeeff", "001122334455", "020001020304", "1234567890ab", "123456789abc", "0a0b0c0d0e0f"})
+_MANUAL_MACS = frozenset(
+    {"aabbccddeeff", "001122334455", "020001020304", "1234567890ab", "123456789abc", "0a0b0c0d0e0f"}
+)
 
 
 def _digits_only(text: str) -> bool:

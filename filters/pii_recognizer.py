@@ -74,13 +74,16 @@ def label_pattern(labels: Iterable[str]) -> str:
 def label_gate(labels: Iterable[str]) -> str:
     """RE2 expression over any text, case-insensitive, that matches wherever `label_pattern` might: spaces are loose."""
     return "|".join(
-        (r"\b" if label[0].isascii() else "") + label.replace("_", "").replace(" ?", r"\W{0,3}").replace(" ", r"\W{1,3}")
+        (r"\b" if label[0].isascii() else "")
+        + label.replace("_", "").replace(" ?", r"\W{0,3}").replace(" ", r"\W{1,3}")
         for label in labels
     )
 
 
 _BEFORE = re.compile(r"[^0-9\n]{1,48}\Z")
-_PUNCTUATION = re.compile(r"[^0-9a-z\x80-\U0010ffff]+|[№º°]+|(?<=[\u0900-\u1cff\u2e80-\U0010ffff])(?=[a-z\u0370-\u05ff])")
+_PUNCTUATION = re.compile(
+    r"[^0-9a-z\x80-\U0010ffff]+|[№º°]+|(?<=[\u0900-\u1cff\u2e80-\U0010ffff])(?=[a-z\u0370-\u05ff])"
+)
 _UNSPACED = "\u0900"  # Devanagari and everything after it in Unicode: Thai, Georgian, Chinese, ...
 
 
@@ -123,5 +126,7 @@ def _ascii_forms() -> CharacterMap:
 
 
 _TO_ASCII = _ascii_forms()
-# Looking whether anything maps is four times cheaper than mapping.
-_HAS_FORM = re.compile("[" + "".join(re.escape(chr(code)) for code in sorted(_TO_ASCII)) + "]")
+# Looking whether anything maps is four times cheaper than mapping. One range for the upper planes keeps the set small.
+_HAS_FORM = re.compile(
+    "[" + "".join(re.escape(chr(code)) for code in sorted(_TO_ASCII) if code < 0x10000) + "\U00010000-\U0010ffff]"
+)

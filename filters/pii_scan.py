@@ -78,37 +78,39 @@ def find_spans(text: str, language: str, kinds: frozenset[str] | None = None) ->
     """All PII in a text: sorted, disjoint, and such that the text with typed markers in their place holds none."""
     spans: list[Span] = []
     for start, end, looks in _windows(text):
-        recognizers = [
-            recognizer
-            for recognizer, wanted in _recognizers()
-            if looks & wanted and (kinds is None or recognizer.kind in kinds)
-        ]
-        found = _in_window(normalise(text[start:end]), language, recognizers)
+        found = _in_window(normalise(text[start:end]), language, looks, kinds)
         spans += [(start + first, start + last, kind) for first, last, kind in found]
     return spans
 
 
 def find_spans_unfiltered(text: str, language: str, kinds: frozenset[str] | None = None) -> list[Span]:
     """The same without the prefilter: every recognizer over the whole text. Slow; what the prefilter is held against."""
-    recognizers = [recognizer for recognizer, _ in _recognizers() if kinds is None or recognizer.kind in kinds]
-    return _in_window(normalise(text), language, recognizers)
+    return _in_window(normalise(text), language, _ALL_LOOKS, kinds)
 
 
-def _in_window(window: str, language: str, recognizers: Sequence[SpanRecognizer]) -> list[Span]:
-    spans = _resolve(_found(window, language, recognizers))
+def _in_window(window: str, language: str, looks: int, kinds: frozenset[str] | None) -> list[Span]:
+    spans = _resolve(_found(window, language, looks, kinds))
     # A loser of the resolution may leave a rest that is still PII, and a marker is another neighbour than the value
-    # was: look again until nothing is found. Almost always once.
+    # was: look again until nothing is found. Mostly no anchor is left, and that ends it.
     for _ in range(8 if spans else 0):
         redacted, starts = _with_markers(window, spans)
-        more = _found(redacted, language, recognizers)
+        left = 0
+        for _, _, anchored in _windows(redacted):
+            left |= anchored
+        more = _found(redacted, language, left, kinds) if left else []
         if not more:
             break
         spans = _resolve([*spans, *_mapped_back(more, spans, starts)], first_come=True)
     return spans
 
 
-def _found(window: str, language: str, recognizers: Sequence[SpanRecognizer]) -> list[Span]:
-    return [(a, b, recognizer.kind) for recognizer in recognizers for a, b in recognizer.spans(window, language)]
+def _found(window: str, language: str, looks: int, kinds: frozenset[str] | None) -> list[Span]:
+    return [
+        (start, end, recognizer.kind)
+        for recognizer, wanted in _recognizers()
+        if looks & wanted and (kinds is None or recognizer.kind in kinds)
+        for start, end in recognizer.spans(window, language)
+    ]
 
 
 @cache

@@ -24,7 +24,11 @@ class UrlCredentials(SpanRecognizer):
             if not password or _PLACEHOLDER.fullmatch(password) or (user + password).isdecimal():
                 continue
             # `smb://användare:lösenord@server`: words at a host without a domain are a manual's, in any language.
-            if password.isalpha() and password in (password.lower(), password.upper()) and _NO_HOST.match(window, match.end()):
+            if (
+                password.isalpha()
+                and password in (password.lower(), password.upper())
+                and _NO_HOST.match(window, match.end())
+            ):
                 continue
             yield match.span(1)
         for match in _QUERY_SECRET.finditer(window):

@@ -594,10 +594,21 @@ def _grant_marks(text: str, base: int, whole: bool = False) -> list[Finding]:
             names = [name for name in names if name == host or not name.startswith(tuple(g + "-" for g in guests))]
     start, end = words.place(*min(found[name] for name in names))
     if len(names) > 1:
-        choice = bool(_CHOICE.search(words.text))
+        choice = _offers_choice(words.text, [found[name][0] for name in names])
         expression = (" OR " if choice else " AND ").join(f"({name})" if " " in name else name for name in names)
         names = [_render(expression)]
     return [_finding(names[0], "license-text", start, end, 0.95 if whole else 0.9)]
+
+
+def _offers_choice(text: str, places: Sequence[int]) -> bool:
+    """Whether the licences at `places` are alternatives: two or three, close together, with words of choice beside.
+
+    A file of third-party notices names many and says "either" somewhere; as a choice it would make GPL permissive.
+    """
+    first, last = min(places), max(places)
+    if len(places) > 3 or last - first > 2500:
+        return False
+    return _CHOICE.search(text, max(0, first - 400), min(len(text), first + 600)) is not None
 
 
 def _gnu_marks(text: str) -> dict[str, tuple[int, int]]:

@@ -160,6 +160,14 @@ def test_where_marks_disagree_the_stricter_wins_and_it_is_said() -> None:
     assert (both.spdx, both.permissive, both.conflict) == ("GPL-2.0-or-later", False, True)
 
 
+def test_a_file_of_many_notices_offers_no_choice_among_them() -> None:
+    far = "\n\nThird party part.\n" + "Words about it. " * 300
+    text = MIT_TEXT + far + "You may use it under either of the terms.\n" + BSD_TEXT + BSD_THIRD + far + GPL_NOTICE
+    assert detect("license_text", text, None)[1] is False
+    dual = "This is dual licensed under the GNU General Public License version 2 and the following MIT license.\n"
+    assert detect("license_text", dual + MIT_TEXT, None) == ("GPL-2.0-only OR MIT", True)
+
+
 def test_a_finding_says_where_the_mark_stands() -> None:
     text = "ü" * 50 + "\nThis article is licensed under CC BY 4.0.\nmore"
     finding = inspect("web", text)

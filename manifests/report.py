@@ -5,7 +5,8 @@ phone. Every figure is a duckdb aggregate over the manifest's tables; the same c
 paths and rules are written by strangers, so text becomes markup in one place only (`_cell`), where it is escaped, and
 the page's content security policy refuses every script but its own by digest.
 
-Size: 30 kB and at most 1 MB of host data (20,000 hosts), whatever the corpus holds.
+Size: 79 kB for the sample, and at most 1 MB of host data (20,000 hosts) whatever the corpus holds. 0.1 to 0.4 CPU
+seconds for 3,000 to 22,000 documents.
 """
 
 from __future__ import annotations
@@ -343,9 +344,13 @@ def _sources(facts: _Facts) -> Markup:
         kept = read - sum(out for _, out in by_stage.values())
         cells = [_number(by_stage[stage][1]) if stage in by_stage else "not run" for stage in stages]
         body.append([source, kinds.get(source, ""), _number(read), *cells, _number(kept), _meter(kept, read)])
-    heads = ["Source", "Kind", "Read", *(f"− {_stage(stage)[0]}" for stage in stages), "Kept", "Share kept"]
+    heads = ["Source", "Kind", "Read", *(_stage(stage)[0] for stage in stages), "Kept", "Share kept"]
     table = _table(
-        heads, body, right=set(range(2, len(heads) - 1)), wide=True, caption="Documents; columns with − are exclusions."
+        heads,
+        body,
+        right=set(range(2, len(heads) - 1)),
+        wide=True,
+        caption="Documents; between Read and Kept, what each stage excluded.",
     )
     tasks = facts.corpus.run["tasks"]
     files = _table(
@@ -408,7 +413,7 @@ def _consent(facts: _Facts) -> Markup:
     )
     most = max((row[1] for row in agents), default=0)
     agent_table = _table(
-        ["Agent", "Documents barred", "by a group that names an AI agent", "by a group for everybody (*)", "Hosts", ""],
+        ["Agent", "Documents barred", "Rule names an AI agent", "Rule for everybody (*)", "Hosts", ""],
         [
             [
                 "* (everybody)" if agent == "*" else agent,
@@ -881,7 +886,11 @@ def _flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
             for name in sorted(value)
             for pair in _flatten(value[name], f"{prefix}.{name}" if prefix else str(name))
         ]
-    if isinstance(value, list | tuple):
+    if isinstance(value, Mapping):
+        shown = "as by default"
+    elif isinstance(value, list | tuple) and not value:
+        shown = "none"
+    elif isinstance(value, list | tuple):
         shown = ", ".join(item if isinstance(item, str) else json.dumps(item, sort_keys=True) for item in value)
     else:
         shown = value if isinstance(value, str) else json.dumps(value, sort_keys=True)

@@ -12,6 +12,8 @@ The form is looked up, not searched: digits become `9`, capitals `A`, small lett
 start is a key of one dictionary. Cost does not grow with the number of countries.
 """
 
+# ruff: noqa: E501 (a row of the table is one line)
+
 from __future__ import annotations
 
 import importlib
@@ -180,7 +182,7 @@ ID_NUMBERS: tuple[IdNumber, ...] = (
     _n("PH PhilSys", "9999-9999-9999-9999  9999-9999999-9", "_plain", "philsys|psn_|umid|crn_|philid"),
     _n("PK CNIC", "!99999-9999999-9  9999999999999", "stdnum:pk.cnic", "cnic|شناختی کارڈ|nicop"),
     _n("PL PESEL", "~99999999999", "stdnum:pl.pesel", "pesel", "pol pl"),
-    _n("PL identity card", "AAA999999  AAA 999999", "_polish_card", "dow[oó]d|dowodu"),
+    _n("PL identity card", "AAA999999  AAA 999999  AAA-999999", "_polish_card", "dow[oó]d|dowodu"),
     _n("PT NIF", "999999999  999 999 999  999.999.999", "stdnum:pt.nif", "nif_|contribuinte|n ?i ?f|nipc|fiscal"),
     _n("PT citizen card", "99999999 9 AA9  999999999AA9  99999999 9AA9", "stdnum:pt.cc", "cartão de cidadão|cartao de cidadao|cc_|cidadão"),
     _n("RO CNP", "~9999999999999", "stdnum:ro.cnp", "cnp|cod numeric personal|codul numeric", "ron ro"),

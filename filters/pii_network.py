@@ -6,6 +6,8 @@ slower than linear; presidio's expression takes `email=` along and misses an add
 forms, and the policy on addresses that identify nobody: reserved names, private and documentation networks, versions.
 """
 
+# ruff: noqa: E501 (word lists)
+
 from __future__ import annotations
 
 import ipaddress
@@ -24,7 +26,7 @@ from filters.pii_recognizer import SpanRecognizer
 # Presidio asks `tldextract.extract`, which fetches the list from the network and caches it on disk. The copy inside
 # the tldextract package is the pinned one here; its digest is part of the stage's fingerprint.
 _SUFFIXES = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
-email_recognizer.tldextract = types.SimpleNamespace(extract=_SUFFIXES)
+setattr(email_recognizer, "tldextract", types.SimpleNamespace(extract=_SUFFIXES))  # noqa: B010 (a module as mypy sees it)
 
 
 def suffix_list_file() -> Path:
@@ -125,7 +127,7 @@ _RESERVED_TLDS = frozenset({"example", "test"})  # no public suffix, yet a mailb
 _AT_ENTITY = re.compile(r"&#(?:64|x40);|&commat;|%40", re.IGNORECASE)
 _AT_MARKER = re.compile(r" ?[\[({<] ?(?:at|@|æt|arroba|chez) ?[\])}>] ?| at (?=[a-z0-9-]{1,63} dot )", re.IGNORECASE)
 _DOT_MARKER = re.compile(r" ?[\[({<] ?(?:dot|punkt|point|punto|ponto|\.) ?[\])}>] ?| dot |\.", re.IGNORECASE)
-_OBFUSCATED_LOCAL = re.compile(rf"[A-Za-z0-9_](?:[A-Za-z0-9_+-]|\.(?=[A-Za-z0-9])){{0,63}}\Z")
+_OBFUSCATED_LOCAL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_+-]|\.(?=[A-Za-z0-9])){0,63}\Z")
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 
 
@@ -137,7 +139,7 @@ def _plain_email(window: str, at: int, after: int) -> tuple[int, int] | None:
     mailbox = local[0]
     encoded = re.match(r"%[0-9A-Fa-f]{2}", mailbox)
     mailbox = (mailbox[3:] if encoded else mailbox).lstrip(".'%+-")
-    if not mailbox or mailbox[-1] in ".'%" or window[at - 65 : at - 64].isalnum() and len(local[0]) == 64:
+    if not mailbox or mailbox[-1] in ".'%" or (window[at - 65 : at - 64].isalnum() and len(local[0]) == 64):
         return None
     domain = _DOMAIN[not ("Ѐ" <= window[after] <= "ӿ")].match(window, after)
     if domain is None:

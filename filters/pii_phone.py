@@ -6,6 +6,8 @@ follows `+` or `00`, and a national number right after a word such as `Tel.` in 
 is spoken.
 """
 
+# ruff: noqa: E501 (tables of words and regions)
+
 from __future__ import annotations
 
 import re

@@ -6,7 +6,8 @@ handed to recognizers. Windows and whole texts must give the same verdicts; a te
 
 Normalisation maps code points one to one, so that offsets never move: digits of every script become ASCII digits, the
 many spaces and dashes become ` ` and `-`, full-width forms become ASCII. Boundaries are always ASCII
-(`(?<![A-Za-z0-9])`): `\\b` counts Chinese, Thai or Cyrillic letters as word characters, and misses what is glued to them.
+(`(?<![A-Za-z0-9])`): `\\b` counts Chinese, Thai or Cyrillic letters as word
+characters, and misses what is glued to them.
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ class SpanRecognizer(EntityRecognizer):
 
     @abstractmethod
     def spans(self, window: str, language: str) -> Iterable[tuple[int, int]]:
-        """Spans in a normalised window. `language` is a label such as `deu_Latn` or `und`. Linear time in the window."""
+        """Spans in a normalised window, in linear time. `language` is a label such as `deu_Latn` or `und`."""
 
 
 def normalise(text: str) -> str:
     """Digits, spaces, dashes and full-width forms as ASCII; one code point for each, so offsets stay.
 
-    Markers of an earlier pass become `<`, line ends, `>`: the words in them (`phone`, `ip`) must announce nothing, and a
-    label does not reach across one.
+    Markers of an earlier pass become `<`, line ends, `>`: the words in them (`phone`, `ip`) must announce nothing, and
+    a label does not reach across one.
     """
     if not text.isascii() and _HAS_FORM.search(text):
         text = text.translate(_TO_ASCII)

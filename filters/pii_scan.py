@@ -10,10 +10,12 @@ Spans that overlap are resolved by a fixed order of types (`PRIORITY`: the most 
 start. What a loser leaves uncovered is looked at again in the redacted text, until nothing more is found.
 """
 
+# ruff: noqa: E501 (byte patterns)
+
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import IntFlag
 from functools import cache
 
@@ -149,7 +151,7 @@ _TOKEN_ANCHORS = (
     rb"[0-9A-Za-z]{25,}",
     rb"[0-9A-Fa-f]{2}[:\-][0-9A-Fa-f]{2}[:\-][0-9A-Fa-f]{2}[:\-][0-9A-Fa-f]{2}[:\-]|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}|[0-9A-Fa-f]:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f:]|[23][0-9A-Fa-f]{3}::|"
     rb"(?i:mac|addr|address|bssid|ether)[ :=]*[0-9A-Fa-f]{6}",
-    rb"[A-Z]{2}[0-9]{2}(?:[ .\-]|\xc2\xa0|\xe2\x80.)?[A-Z0-9]{4}|[A-Z]{4}[0-9]{4}|[A-Z]{3} ?[0-9]{6}|[A-Z]{2} ?[0-9]{2} [0-9]{2} [0-9]{2} ?[A-D]|"
+    rb"[A-Z]{2}[0-9]{2}(?:[ .\-]|\xc2\xa0|\xe2\x80.)?[A-Z0-9]{4}|[A-Z]{4}[0-9]{4}|[A-Z]{3}[ \-]?[0-9]{6}|[A-Z]{2} ?[0-9]{2} [0-9]{2} [0-9]{2} ?[A-D]|"
     rb"[0-9]{4} [A-Z0-9]{4} [A-Z0-9]{4} |[A-Z]{3} [A-Z]{3} [0-9]",
     rb"[0-9](?:" + _SEPARATOR + rb"{0,3}[0-9]){6,}",
     rb"(?:" + _OTHER_DIGIT + _SEPARATOR + rb"{0,3}){7,}",
@@ -290,7 +292,7 @@ def _long_run(word: bytes, following: bytes) -> int:
     if len(word) > 110 and not word.startswith(_KEY_STARTS):
         return 0
     looks = int(Look.RUN)
-    if word[:1].isalpha() and word[2:4].isdigit() or word[:4].upper() == b"IBAN":
+    if (word[:1].isalpha() and word[2:4].isdigit()) or word[:4].upper() == b"IBAN":
         looks |= Look.IBAN
     if word.startswith(_KEY_STARTS) or following == b"-us" or (following[:1] == b"." and word[:1] in b"MNO"):
         looks |= Look.SECRET
@@ -341,10 +343,7 @@ def _resolve(found: list[Span], first_come: bool = False) -> list[Span]:
     """Disjoint spans in order of text; on overlap the type of higher priority stays, then the earlier, then the longer."""
     if len(found) < 2:
         return found
-    if first_come:
-        ordered = list(found)
-    else:
-        ordered = sorted(set(found), key=lambda span: (_RANK[span[2]], span[0], -span[1]))
+    ordered = found if first_come else sorted(set(found), key=lambda span: (_RANK[span[2]], span[0], -span[1]))
     kept: list[Span] = []
     for span in ordered:
         if all(span[1] <= other[0] or other[1] <= span[0] for other in kept):
@@ -375,12 +374,11 @@ def _mapped_back(more: list[Span], spans: Sequence[Span], starts: Sequence[int])
     result: list[Span] = []
     for start, end, kind in _resolve(more):
         shift, left = 0, start
-        for (first, last, _), marker in zip(spans, starts, strict=True):
+        for (_, last, _), marker in zip(spans, starts, strict=True):
             if marker >= end:
                 break
             if marker > left:
-                if left + shift < marker + shift and marker > start:
-                    result.append((left + shift, marker + shift, kind))
+                result.append((left + shift, marker + shift, kind))
             left = max(left, marker + len(_MARK))
             shift = last - (marker + len(_MARK))
         if left < end:

@@ -5,6 +5,8 @@ Presidio has none. Keys with a vendor's prefix are taken anywhere; other values 
 assignments hold a call, a type or a placeholder.
 """
 
+# ruff: noqa: E501 (tables of patterns)
+
 from __future__ import annotations
 
 import re
@@ -166,7 +168,7 @@ def _filler(value: str) -> bool:
 def _random(value: str, shortest: int) -> bool:
     """Whether a labelled value looks drawn at random rather than written by a programmer."""
     value = value.rstrip(".,:")
-    if len(value) < shortest or _filler(value) and len(value) >= 12 or _PLACEHOLDER.fullmatch(value):
+    if len(value) < shortest or (_filler(value) and len(value) >= 12) or _PLACEHOLDER.fullmatch(value):
         return False
     letters = any(character.isalpha() for character in value)
     digits = any(character.isdecimal() for character in value)

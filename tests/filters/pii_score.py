@@ -1,7 +1,8 @@
 """Exact-span scoring of PII findings, as the labels of the development set define it (not shipped).
 
 A span counts as found if it covers the labelled characters, stays inside the widest accepted ones and has the label's
-type or an accepted other. A finding that only touches a *soft* trap counts neither way. Everything else is a false positive.
+type or an accepted other. A finding that only touches a *soft* trap counts neither way. Everything else is a
+false positive.
 """
 
 from __future__ import annotations

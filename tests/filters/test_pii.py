@@ -6,6 +6,7 @@ import hashlib
 import logging
 import pickle
 import random
+import socket
 import time
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from filters.decision import Action
 from filters.pii import MARKERS, PII, TYPES, Reason, find, pseudonyms, redact, scan
 from filters.pii_finance import keccak256
+from filters.pii_network import Email
 from filters.pii_scan import PRIORITY, find_spans_unfiltered
 
 # --- values ------------------------------------------------------------------------------------------------------
@@ -252,7 +254,9 @@ VALUES = [before + value + after for _, _, before, value, after in CASES]
 PIECES = st.one_of(
     st.sampled_from(VALUES),
     st.text(max_size=12),
-    st.sampled_from(["\n", " ", ", ", "是", "ก", "é", "+", "-", ".", "@", "00", "::", "1234", "tel ", "pass=", "\ud800"]),
+    st.sampled_from(
+        ["\n", " ", ", ", "是", "ก", "é", "+", "-", ".", "@", "00", "::", "1234", "tel ", "pass=", "\ud800"]
+    ),
 )
 
 
@@ -278,10 +282,12 @@ def test_laws_of_find_and_redact(text, language):
 @pytest.mark.parametrize(
     "unit",
     [
-        "a.", "1.", "a@", "@", "1234 ", "12-", "+1", "+", "00", "a:", "1:", ":", "::", "A1", "ab", "0x", "://", "a:b@", "://a:", "a [at] ",
-        "(at)", " at a dot ", "pass=", "password:", "key=a1", "-----BEGIN RSA PRIVATE KEY-----", "eyJa", "sk-", "AKIA", "DE89 ", "DE", "tel 1",
-        "0 ", "4111 1111 1111 1111 ", "9a", "é", "١", "%40", "1.1.1.1.", "12:34:56:", "bob@firma.de ", "xn--", "-", "=", "token=Bearer ", "4532015112830366 ",
-        "+49 30 1234567 ", "2a02:8109::1 ", "https://a:b1c2d3@h.de ", "tel 030 1234567 ", "PESEL 87110531628 ",
+        "a.", "1.", "a@", "@", "1234 ", "12-", "+1", "+", "00", "a:", "1:", ":", "::", "A1", "ab", "0x", "://",
+        "a:b@", "://a:", "a [at] ", "(at)", " at a dot ", "pass=", "password:", "key=a1",
+        "-----BEGIN RSA PRIVATE KEY-----", "eyJa", "sk-", "AKIA", "DE89 ", "DE", "tel 1", "0 ",
+        "4111 1111 1111 1111 ", "9a", "é", "١", "%40", "1.1.1.1.", "12:34:56:", "bob@firma.de ", "xn--", "-", "=",
+        "token=Bearer ", "4532015112830366 ", "+49 30 1234567 ", "2a02:8109::1 ", "https://a:b1c2d3@h.de ",
+        "tel 030 1234567 ", "PESEL 87110531628 ",
     ],
 )  # fmt: skip
 def test_worst_texts_of_20_kb_stay_fast(unit):
@@ -367,7 +373,12 @@ def test_stage_is_pickled_and_its_fingerprint_follows_the_policy():
     item = document("bob@firma.de 62.138.9.77")
     stage.decide([item])
     assert "62.138.9.77" in item.text
-    prints = [PII().fingerprint(), PII(types=["EMAIL"]).fingerprint(), stage.fingerprint(), PII(marker="remove").fingerprint()]
+    prints = [
+        PII().fingerprint(),
+        PII(types=["EMAIL"]).fingerprint(),
+        stage.fingerprint(),
+        PII(marker="remove").fingerprint(),
+    ]
     assert len({tuple(sorted(fingerprint.items())) for fingerprint in prints}) == 4
     assert all(isinstance(value, str) for fingerprint in prints for value in fingerprint.values())
     assert PII(marker="hash", key="k2").fingerprint() != PII(marker="hash", key="k3").fingerprint()
@@ -377,15 +388,27 @@ def test_stage_is_pickled_and_its_fingerprint_follows_the_policy():
 def test_no_value_leaves_the_text(caplog):
     stage = PII()
     values = [value for _, _, _, value, _ in CASES]
-    documents = [
-        document(before + value + after, language=language) for _, language, before, value, after in CASES
-    ]
+    documents = [document(before + value + after, language=language) for _, language, before, value, after in CASES]
     with caplog.at_level(logging.DEBUG):
         kept = list(stage.run(iter(documents)))
     assert len(kept) == len(CASES)
     said = caplog.text + repr(stage.stats.to_dict()) + "".join(repr(item.metadata) for item in kept)
     assert not [value for value in values if value in said]
     assert not [value for value, item in zip(values, kept, strict=True) if value in item.text]
+
+
+def test_recognizers_speak_presidios_interface():
+    text = "写信给 bob@firma.de 吧"
+    (result,) = Email().analyze(text, ["EMAIL"])
+    assert (result.entity_type, text[result.start : result.end], result.score) == ("EMAIL", "bob@firma.de", 1.0)
+
+
+def test_suffix_list_is_the_packaged_one_and_no_network_is_asked(monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    assert [span[2] for span in find("new@domain-nobody-saw.museum and x@y.nosuchtld")] == ["EMAIL"]
 
 
 def test_odd_input_is_answered():

@@ -252,9 +252,9 @@ _MANUAL_MACS = frozenset(
 
 
 def _digits_only(text: str) -> bool:
-    """Digits alone with dashes or dots are a date, a draw or a part number, unless two pairs exceed what those reach."""
+    """Digits alone are a time, a date, a draw or a part number, unless two pairs exceed what those reach."""
     pairs = re.findall("[0-9]{2}", text)
-    return ":" not in text and len(pairs) == 6 and (text.count("-") != 5 or sum(pair > "60" for pair in pairs) < 2)
+    return len(pairs) == 6 and (text.count(".") > 0 or sum(pair > "60" for pair in pairs) < 2)
 
 
 _MAC_LABEL = re.compile(

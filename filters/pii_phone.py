@@ -99,7 +99,7 @@ PHONE_LABELS = (
     "聯絡", "携帯", "ファックス", "連絡先", "전화", "휴대폰", "핸드폰", "연락처", "팩스", "โทร", "มือถือ", "แฟกซ์", "ໂທ", "ມືຖື", "ទូរស័ព្ទ", "ទូរសព្ទ", "ဖုန်း", "ስልክ",
 )  # fmt: skip
 # Everyday words that announce a number only when they stand right before it.
-NEAR_LABELS = ("call_", "dial_", "cell_", "sms_", "handy_", "portable_", "mobile_", "phone_", "text_")
+NEAR_LABELS = ("call_", "dial_", "cell_", "sms_", "handy_", "portable_", "mobile_", "phone_")
 
 
 @cache

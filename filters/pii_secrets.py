@@ -9,6 +9,8 @@ assignments hold a call, a type or a placeholder.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Iterator
 
@@ -53,8 +55,8 @@ class Secret(SpanRecognizer):
             if value and _random(value, 6 if strong and match["quoted"] else 8 if strong else 16):
                 yield match.span("quoted" if match["quoted"] else "bare")
         for match in _AUTHORIZATION.finditer(window):
-            if _random(match[1], 12):
-                yield match.span(1)
+            if _is_login(match[2]) if match[1].lower() == "basic" else _random(match[2], 12):
+                yield match.span(2)
 
 
 def _private_keys(window: str) -> Iterator[tuple[int, int]]:
@@ -149,7 +151,7 @@ _ASSIGNMENT = re.compile(
     re.IGNORECASE,
 )
 _AUTHORIZATION = re.compile(
-    r"(?<![A-Za-z])(?:Bearer|Basic|Token)[ \t]{1,2}([A-Za-z0-9._~+/-]{12,1024}={0,2})", re.IGNORECASE
+    r"(?<![A-Za-z])(Bearer|Basic|Token)[ \t]{1,2}([A-Za-z0-9._~+/-]{12,1024}={0,2})", re.IGNORECASE
 )
 
 _PLACEHOLDER = re.compile(
@@ -157,6 +159,14 @@ _PLACEHOLDER = re.compile(
     r"token|here|key|api|abc|123|none|null|true|false|redacted|hidden|[xX*.•…#_-])*+[0-9]{0,4}|[{$%<\[].*|.*[}>\]]",
     re.IGNORECASE | re.DOTALL,
 )
+
+
+def _is_login(value: str) -> bool:
+    """RFC 7617: base64 of `user:password`."""
+    try:
+        return b":" in base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
+    except binascii.Error:
+        return False
 
 
 def _filler(value: str) -> bool:

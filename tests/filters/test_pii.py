@@ -146,6 +146,7 @@ CASES = [
     ("SECRET", "en", "", secret("npm_", 36), ""),
     ("SECRET", "en", "password = '", secret("", 12, 4), "'"),
     ("SECRET", "en", "Authorization: Bearer ", secret("", 40, 5), ""),
+    ("SECRET", "en", "Authorization: Basic ", "Ym9iOmNvcnJlY3Q3aG9yc2U=", ""),
     ("SECRET", "ru", "пароль: ", secret("", 12, 6), ""),
     ("SECRET", "en", "aws_secret_access_key = ", secret("", 40, 7), ""),
 ]
@@ -194,7 +195,8 @@ def test_prefilter_and_whole_text_agree_in_a_long_text(kind, language, before, v
         "password=settings.DB_PASSWORD_1 token = request.token2",
         "smb://user:password@server/share",
         "postgres://${USER}:${PASSWORD}@db.firma.de",
-        "17:36:07 and 12:30",
+        "17:36:07 and 12:30 and 12:23:34:45:56:67",
+        "Basic Standard.Module1.MyListener",
         "ff:ff:ff:ff:ff:ff 01:00:5e:00:00:fb",
         "485bdb87-efcb-4f6f-ab66-764627175545",
         "",

@@ -13,7 +13,6 @@ characters, and misses what is glued to them.
 from __future__ import annotations
 
 import re
-import sys
 import unicodedata
 from abc import abstractmethod
 from collections.abc import Iterable
@@ -105,7 +104,7 @@ class CharacterMap(dict[int, str]):
 
 def _ascii_forms() -> CharacterMap:
     forms = CharacterMap()
-    for code in range(128, sys.maxunicode + 1):
+    for code in range(128, 0x20000):
         character = chr(code)
         category = unicodedata.category(character)
         if category == "Nd":

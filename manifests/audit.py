@@ -475,10 +475,10 @@ def _mark(key: bytes, file_row: int) -> int:
 
 def _roots(task: _Task) -> dict[str, bytes]:
     evidence = merkle.table_leaves(task.evidence, EVIDENCE_LEAF)
+    leaf_of = dict(zip(task.evidence.column("evidence_id").to_pylist(), evidence, strict=True))
     decisions = []
     for *row, identifier in _rows(task.decisions, (*DECISION_LEAF, "evidence_id")):
-        resolves = identifier is not None and 0 <= identifier < len(evidence)
-        decisions.append(merkle.leaf(merkle.encode([*row, evidence[identifier] if resolves else None])))
+        decisions.append(merkle.leaf(merkle.encode([*row, leaf_of.get(identifier)])))
     kept: list[bytes] = []
     for start in range(0, len(task.kept), _BATCH):
         kept += merkle.table_leaves(task.kept.slice(start, _BATCH), KEPT_LEAF)

@@ -137,6 +137,8 @@ def open_corpus(path: str | Path, version: int | None = None) -> Corpus:
         run = json.loads(file.read_bytes())
         found = run["format"]
         run["roots"]["corpus"], run["tasks"], run["shards"], run["tables"]
+        if not isinstance(found, int):
+            raise ValueError(f"format {found!r}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorpusError(f"{file}: not a run record ({error!r}); restore it or curate again") from error
     if found > FORMAT:

@@ -9,6 +9,7 @@ Cost, measured on 22,000 documents through five stages: see `ledger` in `tests/b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -45,13 +46,20 @@ def document_key(identifier: str | None, task: str, file_row: int) -> bytes:
     FineWeb's ids are `<urn:uuid:…>`: an owner who has the id computes the key without us.
     """
     if identifier:
-        if len(identifier) == 47 and identifier.startswith("<urn:uuid:"):
-            try:
-                return bytes.fromhex(identifier[10:46].replace("-", ""))
-            except ValueError:
-                pass
+        uuid = _URN_UUID.fullmatch(identifier)
+        if uuid:
+            return bytes.fromhex("".join(uuid.groups()))
         return sha256(b"id\0" + identifier.encode("utf-8", "surrogatepass")).digest()[:16]
     return sha256(b"row\0%b\0%d" % (task.encode(), file_row)).digest()[:16]
+
+
+_URN_UUID = re.compile("<urn:uuid:" + "-".join(f"([0-9a-fA-F]{{{length}}})" for length in (8, 4, 4, 4, 12)) + ">")
+
+
+def evidence_id(task: str, leaf: bytes) -> int:
+    """Number of a piece of evidence: 64 bits of a digest over its task and content, so that one join finds it among
+    the evidence of all tasks, and finds it once."""
+    return int.from_bytes(sha256(task.encode() + b"\0" + leaf).digest()[:8], "big", signed=True)
 
 
 @dataclass(slots=True)
@@ -211,13 +219,10 @@ class Ledger:
             ConservationError: names the first rows that are missing or extra.
         """
         self._conserve(rows_in_file)
-        evidence, position_of, evidence_leaves = self._evidence_table()
-        decisions = self._decision_table(position_of)
+        evidence, identifiers, leaf_of = self._evidence_table()
+        decisions = self._decision_table(identifiers)
         kept = self._kept_table()
-        decision_evidence = [
-            None if identifier is None else evidence_leaves[identifier]
-            for identifier in decisions.column("evidence_id").to_pylist()
-        ]
+        decision_evidence = [leaf_of.get(identifier) for identifier in decisions.column("evidence_id").to_pylist()]
         columns = [decisions.column(name).to_pylist() for name in DECISION_LEAF]
         decision_leaves = [merkle.leaf(merkle.encode(row)) for row in zip(*columns, decision_evidence, strict=True)]
         return Account(
@@ -230,7 +235,7 @@ class Ledger:
             rows_excluded=rows_in_file - len(kept),
             roots={
                 "decisions": merkle.root(decision_leaves),
-                "evidence": merkle.root(evidence_leaves),
+                "evidence": merkle.root(list(leaf_of.values())),
                 "kept": merkle.root(merkle.table_leaves(kept, KEPT_LEAF)),
             },
         )
@@ -254,9 +259,9 @@ class Ledger:
     def _write(
         self, stage: str, entry: Entry, action: str, reason: str, decision: DecisionLike, language: str | None
     ) -> None:
-        evidence_id = None
+        interned = None
         if decision.evidence is not None:
-            evidence_id = self._evidence.setdefault((stage, decision.evidence), len(self._evidence))
+            interned = self._evidence.setdefault((stage, decision.evidence), len(self._evidence))
         self._decisions.append(
             (
                 entry.rhost or "",
@@ -267,7 +272,7 @@ class Ledger:
                 stage,
                 action,
                 reason,
-                evidence_id,
+                interned,
                 decision.score,
                 language,
                 entry.text_bytes,
@@ -304,27 +309,21 @@ class Ledger:
     def _sum_marks(self, chosen: Any) -> int:
         return sum(cell[2] for (stage, action, _, _), cell in self._tally.items() if chosen(stage, action))
 
-    def _evidence_table(self) -> tuple[pa.Table, dict[int, int], list[bytes]]:
-        rows = [
-            (
-                merkle.encode([stage, *(getattr(evidence, name) for name in _EVIDENCE_NAMES)]),
-                stage,
-                evidence,
-                identifier,
-            )
-            for (stage, evidence), identifier in self._evidence.items()
-        ]
+    def _evidence_table(self) -> tuple[pa.Table, dict[int, int], dict[int, bytes]]:
+        """The table, by content; each interned piece's number; and each number's leaf, in the table's order."""
+        rows = []
+        for (stage, evidence), interned in self._evidence.items():
+            encoded = merkle.encode([stage, *(getattr(evidence, name) for name in _EVIDENCE_NAMES)])
+            rows.append((encoded, stage, evidence, interned, evidence_id(self.task, merkle.leaf(encoded))))
         rows.sort(key=lambda row: row[0])
-        columns: dict[str, list[Any]] = {
-            "evidence_id": list(range(len(rows))),
-            "stage": [row[1] for row in rows],
-        }
+        columns: dict[str, list[Any]] = {"evidence_id": [row[4] for row in rows], "stage": [row[1] for row in rows]}
         for name in _EVIDENCE_NAMES:
             columns[name] = [getattr(row[2], name) for row in rows]
         table = pa.table(columns, schema=EVIDENCE)
-        return table, {row[3]: position for position, row in enumerate(rows)}, merkle.table_leaves(table, EVIDENCE_LEAF)
+        leaves = merkle.table_leaves(table, EVIDENCE_LEAF)
+        return table, {row[3]: row[4] for row in rows}, {row[4]: leaf for row, leaf in zip(rows, leaves, strict=True)}
 
-    def _decision_table(self, position_of: Mapping[int, int]) -> pa.Table:
+    def _decision_table(self, identifiers: Mapping[int, int]) -> pa.Table:
         rows = sorted(self._decisions, key=lambda row: row[:4])
         return pa.table(
             {
@@ -335,7 +334,7 @@ class Ledger:
                 "stage": [row[5] for row in rows],
                 "action": [row[6] for row in rows],
                 "reason": [row[7] for row in rows],
-                "evidence_id": [None if row[8] is None else position_of[row[8]] for row in rows],
+                "evidence_id": [None if row[8] is None else identifiers[row[8]] for row in rows],
                 "score": [row[9] for row in rows],
                 "language": [row[10] for row in rows],
                 "text_bytes": [row[11] for row in rows],

@@ -111,17 +111,29 @@ def adopt_task(corpus: Path, parent: int, version: int, task: str) -> None:
 
 
 def corpus_root(records: Iterable[Mapping[str, Any]]) -> bytes:
-    """Merkle root of a corpus: one leaf per task, by name, over its rows and the roots of its three tables."""
+    """Merkle root of a corpus: one leaf per task, by name, over its rows, its counts and the roots of its tables.
+
+    The counts are in it for what no table has a row for: why documents were *kept* (allowed, or consent unknown).
+    """
     leaves = [
         merkle.leaf(
             merkle.encode(
                 [record["name"], record["source"], record["kind"], record["rows"], record["kept"]]
+                + [count_root(record["counts"])]
                 + [bytes.fromhex(record["roots"][name]) for name in TABLES]
             )
         )
         for record in sorted(records, key=lambda record: record["name"])
     ]
     return merkle.root(leaves)
+
+
+def count_root(counts: Iterable[Mapping[str, Any]]) -> bytes:
+    """Merkle root over a task's counts, in their order."""
+    return merkle.root([merkle.leaf(merkle.encode([count[name] for name in COUNT_LEAF])) for count in counts])
+
+
+COUNT_LEAF = ("position", "stage", "action", "reason", "language", "rows", "text_bytes", "multiset_hash")
 
 
 def host_root(hosts: pa.Table) -> bytes:

@@ -10,6 +10,7 @@ host query to a few pages, and absence is provable by two neighbours. Sizes meas
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Protocol
@@ -130,7 +131,7 @@ DECISIONS = pa.schema(
         pa.field("stage", pa.string(), nullable=False),
         pa.field("action", pa.string(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
-        pa.field("evidence_id", pa.int32()),
+        pa.field("evidence_id", pa.int64()),
         pa.field("score", pa.float32()),
         pa.field("language", pa.string()),
         pa.field("text_bytes", pa.int64(), nullable=False),
@@ -158,12 +159,13 @@ EVIDENCE_FIELDS = (
 
 EVIDENCE = pa.schema(
     [
-        pa.field("evidence_id", pa.int32(), nullable=False),
+        pa.field("evidence_id", pa.int64(), nullable=False),
         pa.field("stage", pa.string(), nullable=False),
         *EVIDENCE_FIELDS,
     ]
 )
-"""What decisions rest on, once per distinct piece of evidence in a task; the meaning is in `filters.decision`."""
+"""What decisions rest on, once per distinct piece of evidence in a task; the meaning is in `filters.decision`. Numbers
+are unique over all tasks: `decisions JOIN evidence USING (evidence_id)` is right over any set of files."""
 
 KEPT = pa.schema(
     [
@@ -236,20 +238,25 @@ SHARD = pa.schema(
 def reverse_host(host: str, port: int | None = None) -> str:
     """`www.example.org` → `org.example.www`, so that a domain and its subdomains are neighbours; IP addresses as is.
 
-    A port other than the scheme's default is appended (`org.example:8080`): robots.txt scope includes it.
+    An IPv6 address comes without brackets and gets them. A port other than the scheme's default is appended
+    (`org.example:8080`): the scope of a robots.txt includes it.
     """
-    labels = host.split(".")
-    reversed_host = host if host.startswith("[") or labels[-1].isdigit() else ".".join(reversed(labels))
+    if ":" in host:
+        reversed_host = f"[{host}]"
+    else:
+        reversed_host = host if _IPV4.fullmatch(host) else ".".join(reversed(host.split(".")))
     return f"{reversed_host}:{port}" if port is not None else reversed_host
 
 
 def restore_host(rhost: str) -> tuple[str, int | None]:
     """Inverse of `reverse_host`."""
-    name, separator, digits = rhost.rpartition(":")
-    if not separator or not digits.isdigit() or name.endswith(":") or (name.startswith("[") and not name.endswith("]")):
-        name, port = rhost, None
-    else:
-        port = int(digits)
-    labels = name.split(".")
-    host = name if name.startswith("[") or labels[0].isdigit() else ".".join(reversed(labels))
-    return host, port
+    name, port = rhost, None
+    head, separator, digits = rhost.rpartition(":")
+    if separator and digits.isdigit() and (not head.startswith("[") or head.endswith("]")):
+        name, port = head, int(digits)
+    if name.startswith("["):
+        return name[1:-1], port
+    return name if _IPV4.fullmatch(name) else ".".join(reversed(name.split("."))), port
+
+
+_IPV4 = re.compile(r"[0-9]+(?:\.[0-9]+){3}")

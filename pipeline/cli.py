@@ -162,13 +162,14 @@ def audit(
     corpus: CorpusArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")] = False,
     version: Annotated[int | None, typer.Option(min=1, help="A version other than the newest.")] = None,
+    root: Annotated[str | None, typer.Option("--root", metavar="HEX", help="The root that you were told.")] = None,
 ) -> None:
     """Check a corpus with its manifests: digests, conservation, Merkle roots, evidence. Exit code 1 if one fails."""
     from manifests.audit import audit as check
     from manifests.audit import render, to_json
     from manifests.corpus import open_corpus
 
-    result = check(open_corpus(corpus, version))
+    result = check(open_corpus(corpus, version), expected_root=root)
     if as_json:
         print(json.dumps(to_json(result), indent=1))
     else:

@@ -200,10 +200,10 @@ def fix_roots(corpus: Path, version: int = 1) -> str:
             pq.read_table(folder / name / f"{task['name']}.parquet") for name in ("kept", "decisions", "evidence")
         )
         evidence_leaves = merkle.table_leaves(evidence, EVIDENCE_LEAF)
+        leaf_of = dict(zip(evidence.column("evidence_id").to_pylist(), evidence_leaves, strict=True))
         leaves = []
         for row in decisions.to_pylist():
-            known = row["evidence_id"]
-            behind = evidence_leaves[known] if known is not None and known < len(evidence_leaves) else None
+            behind = leaf_of.get(row["evidence_id"])
             leaves.append(merkle.leaf(merkle.encode([*(row[name] for name in DECISION_LEAF), behind])))
         record["roots"] = {
             "kept": merkle.root(merkle.table_leaves(kept, KEPT_LEAF)).hex(),

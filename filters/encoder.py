@@ -66,8 +66,9 @@ class EncoderScorer:
         """Maximum over a text's stretches; None for a language without a head."""
         best: list[Mark | None] = [None] * len(texts)
         chunks: list[tuple[int, list[int], int, int]] = []
-        for owner, (text, language) in enumerate(zip(texts, languages, strict=True)):
-            if self._head(language) is not None:
+        heads = [self._head(language) for language in languages]
+        for owner, (text, head) in enumerate(zip(texts, heads, strict=True)):
+            if head is not None:
                 best[owner] = Mark(0.0, 0, 0)
                 chunks += [(owner, *chunk) for chunk in self._chunks(text)]
         # Longest first: a batch that is too large for the machine fails at once, not after an hour.
@@ -75,7 +76,7 @@ class EncoderScorer:
         for batch in _same_shape(chunks):
             vectors = self._embed([tokens for _, tokens, _, _ in batch])
             for (owner, _, start, end), vector in zip(batch, vectors, strict=False):  # unused rows
-                value = self._score(vector, languages[owner])
+                value = self._score(vector, heads[owner] or {})
                 known = best[owner]
                 # Ties go to the earlier stretch, since the order of batches must not show.
                 if known is None or not known.end or (value, -start) > (known.score, -known.start):
@@ -123,10 +124,9 @@ class EncoderScorer:
             weight = mask.unsqueeze(-1).to(hidden.dtype)
             return ((hidden * weight).sum(1) / weight.sum(1)).cpu()
 
-    def _score(self, vector: Any, language: str) -> float:
+    def _score(self, vector: Any, head: Mapping[str, Any]) -> float:
         """Probability of the second class; dropout is the identity outside training."""
         torch = self._torch
-        head = self._head(language)
         with torch.inference_mode():
             inner = torch.relu(head["0.weight"] @ vector + head["0.bias"])
             logits = head["3.weight"] @ inner + head["3.bias"]

@@ -129,7 +129,7 @@ def writings(texts: Sequence[str]) -> list[Writing]:
 
 
 def _writing(names: Sequence[str], weighted: np.ndarray, letters: int, spaces: int, others: int, upper: int) -> Writing:
-    present = {names[kind]: int(weighted[kind]) for kind in np.flatnonzero(weighted)}
+    present = {names[kind]: int(weighted[kind]) for kind in np.flatnonzero(weighted).tolist()}
     total = sum(present.values())
     if not total:
         return Writing((), False, False)
@@ -419,7 +419,9 @@ class Language(Stage):
 
     def fingerprint(self) -> dict[str, str]:
         """Everything the decisions depend on besides the document."""
-        lists = {f"list.{path.stem}": file_sha256(path).hex() for path in (LISTS / "languages.toml", LISTS / "scripts.tsv")}
+        lists = {
+            f"list.{path.stem}": file_sha256(path).hex() for path in (LISTS / "languages.toml", LISTS / "scripts.tsv")
+        }
         policy = {f"threshold.{entry}": repr(float(value)) for entry, value in sorted(self.thresholds.items())}
         return (
             {

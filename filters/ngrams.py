@@ -17,13 +17,14 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 SEPARATOR = 0  # folded code of whitespace and of most punctuation
 DROPPED = 1  # folded code of characters that vanish: combining diacritics, zero-width characters
 ORDERS = (2, 3, 4, 5)
-BITS = {2: 16, 3: 17, 4: 18, 5: 18, "word": 17, "pair": 18}  # log2 of each table's size
+BITS: dict[int | str, int] = {2: 16, 3: 17, 4: 18, 5: 18, "word": 17, "pair": 18}  # log2 of each table's size
 PIECE = 32_768  # characters handled as one array; a longer document is cut there, so memory stays bounded
 PADDING = max(ORDERS)  # separators after each piece, so that no n-gram reaches into the next one
 GROUP = 65_536  # positions per vectorised step: the arrays of a step stay in the L2 cache
@@ -38,7 +39,7 @@ class Peak:
     """The highest-scoring window of a document.
 
     Attributes:
-        logit: score of that window, before the language's bias and any correction for length.
+        logit: score of that window, before any correction for the document's length.
         start, end: its code point range in the text.
         windows: number of windows the document had; 0 when it holds nothing but separators.
     """
@@ -54,8 +55,8 @@ class NgramModel:
     """Integer weight tables and how their window sums become a logit.
 
     A window is `span` neighbouring blocks of `block` codes, and windows slide by one block. Its logit is
-    `scale * sum / sqrt(codes + damping)`: the root makes one insult in a clean window and a clean text as long as that
-    window comparable (0.02 AUROC better than the mean on the development data), the damping keeps single words calm.
+    `bias + scale * sum / sqrt(codes + damping)`: the root lets one insult in a longer window still count (mean AUROC
+    on held-out comments .82; .80 with the power 0.7, .73 with a plain mean), the damping keeps single words calm.
 
     Attributes:
         tables: table name (an n-gram order, `word` or `pair`) -> int16[2^bits].
@@ -64,6 +65,7 @@ class NgramModel:
 
     tables: dict[int | str, np.ndarray]
     fold: np.ndarray
+    bias: float
     scale: float
     damping: float
     block: int
@@ -74,17 +76,17 @@ class NgramModel:
         """Read a model written by `save`; raises ValueError when the file is not one."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                tables = {name: file[f"table_{name}"].astype(np.int16) for name in BITS}
-                scale, damping, block, span = file["shape"].tolist()
+                tables: dict[int | str, np.ndarray] = {name: file[f"table_{name}"].astype(np.int16) for name in BITS}
+                bias, scale, damping, block, span = file["shape"].tolist()
                 fold = file["fold"]
         except (OSError, KeyError, ValueError, EOFError) as error:
             raise ValueError(f"{path}: not an n-gram model written by this program: {error}") from error
-        return cls(tables, fold, scale, damping, int(block), int(span))
+        return cls(tables, fold, bias, scale, damping, int(block), int(span))
 
     def save(self, path: Path) -> None:
         """Write the model; the same model gives the same bytes (no compression, no time stamps)."""
-        tables = {f"table_{name}": table.astype(np.int8) for name, table in self.tables.items()}
-        shape = np.array([self.scale, self.damping, self.block, self.span], dtype=np.float64)
+        tables: dict[str, Any] = {f"table_{name}": table.astype(np.int8) for name, table in self.tables.items()}
+        shape = np.array([self.bias, self.scale, self.damping, self.block, self.span], dtype=np.float64)
         np.savez(path, fold=self.fold, shape=shape, **tables)
 
     def peaks(self, texts: Sequence[str]) -> list[Peak]:
@@ -92,11 +94,9 @@ class NgramModel:
         found: list[Peak | None] = [None] * len(texts)
         for positions in hashed_positions(texts, self.fold):
             sums = self._sums(positions)
-            for owner, start, length in zip(
-                positions.owners.tolist(), positions.starts.tolist(), positions.lengths.tolist(), strict=True
-            ):
-                peak = self._peak(sums, positions.source, start, length)
-                found[owner] = _merged(found[owner], peak)
+            for start, (owner, offset, piece) in zip(positions.starts.tolist(), positions.pieces, strict=True):
+                if len(piece.codes) > 1:  # a lone separator is a text without words
+                    found[owner] = _merged(found[owner], self._peak(sums, start, piece, offset))
         return [peak or Peak(-math.inf, 0, 0, 0) for peak in found]
 
     def _sums(self, positions: Positions) -> np.ndarray:
@@ -112,25 +112,23 @@ class NgramModel:
         np.cumsum(weights, dtype=np.int64, out=sums[1:])
         return sums
 
-    def _peak(self, sums: np.ndarray, source: np.ndarray, start: int, length: int) -> Peak | None:
-        if length <= 1:
-            return None
-        end = start + length
+    def _peak(self, sums: np.ndarray, start: int, piece: Folded, offset: int) -> Peak:
+        length = len(piece.codes)
         width = self.block * self.span
         if length <= width:
-            begin, stop, windows = start, end, 1
-            logit = float(self._logit(int(sums[end] - sums[start]), length))
+            begin, stop, windows = 0, length, 1
+            logit = float(self._logit(int(sums[start + length] - sums[start]), length))
         else:
-            begins = np.arange(start, end - width + self.block, self.block)
-            stops = np.minimum(begins + width, end)
-            logits = self._logit(sums[stops] - sums[begins], stops - begins)
+            begins = np.arange(0, length - width + self.block, self.block)
+            stops = np.minimum(begins + width, length)
+            logits = self._logit(sums[start + stops] - sums[start + begins], stops - begins)
             best = int(logits.argmax())
             begin, stop, windows = int(begins[best]), int(stops[best]), len(begins)
             logit = float(logits[best])
-        return Peak(logit, int(source[begin]), int(source[stop - 1]) + 1, windows)
+        return Peak(logit, offset + piece.offset(begin), offset + piece.offset(stop - 1) + 1, windows)
 
     def _logit(self, total, codes):
-        return self.scale * total / np.sqrt(codes + self.damping)
+        return self.bias + self.scale * total / np.sqrt(codes + self.damping)
 
 
 def _merged(one: Peak | None, other: Peak | None) -> Peak | None:
@@ -140,36 +138,56 @@ def _merged(one: Peak | None, other: Peak | None) -> Peak | None:
     return Peak(best.logit, best.start, best.end, one.windows + other.windows)
 
 
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A piece of text as folded codes, and what is needed to find a code's place in the text again.
+
+    Attributes:
+        codes: uint32[n], folded code points; a separator stands first and last.
+        kept: int64[n], place of each code before runs were shortened.
+        undropped: offsets of the characters that did not vanish, None when all stayed.
+        length: number of characters of the piece.
+    """
+
+    codes: np.ndarray
+    kept: np.ndarray
+    undropped: np.ndarray | None
+    length: int
+
+    def offset(self, code: int) -> int:
+        """Code point offset in the piece of the code at an index."""
+        place = int(self.kept[code]) - 1  # the frame added one separator in front
+        count = self.length if self.undropped is None else len(self.undropped)
+        place = min(max(place, 0), max(count - 1, 0))
+        return place if self.undropped is None or not count else int(self.undropped[place])
+
+
 @dataclass(frozen=True)
 class Positions:
     """Pieces laid end to end, and the table rows each position contributes to.
 
     Attributes:
         codes: uint32[N], folded code points, separators between pieces.
-        source: int64[N], offset of each code in its document (in code points).
-        starts: int64[P], first position of each piece; it ends where its `lengths` says, padding excluded.
-        lengths: int64[P], number of codes of each piece.
-        owners: int64[P], index of the document each piece belongs to.
+        pieces: owner (index of the document), offset in the document and folded text of each piece.
+        starts: int64[P], first position of each piece.
         rows: table name -> (positions int64[M] or None for all, table rows int64[M]).
     """
 
     codes: np.ndarray
-    source: np.ndarray
+    pieces: Sequence[tuple[int, int, Folded]]
     starts: np.ndarray
-    lengths: np.ndarray
-    owners: np.ndarray
     rows: dict[int | str, tuple[np.ndarray | None, np.ndarray]]
 
 
 def hashed_positions(texts: Sequence[str], fold: np.ndarray) -> Iterator[Positions]:
     """Fold and hash the texts, in groups of about `GROUP` positions; a document may spread over several groups."""
-    pieces: list[tuple[int, int, np.ndarray, np.ndarray]] = []
+    pieces: list[tuple[int, int, Folded]] = []
     held = 0
     for owner, text in enumerate(texts):
         for offset in range(0, max(len(text), 1), PIECE):
-            codes, source = folded(text[offset : offset + PIECE], fold)
-            pieces.append((owner, offset, codes, source))
-            held += len(codes) + PADDING
+            piece = folded(text[offset : offset + PIECE], fold)
+            pieces.append((owner, offset, piece))
+            held += len(piece.codes) + PADDING
             if held >= GROUP:
                 yield _hash(pieces)
                 pieces, held = [], 0
@@ -177,42 +195,40 @@ def hashed_positions(texts: Sequence[str], fold: np.ndarray) -> Iterator[Positio
         yield _hash(pieces)
 
 
-def folded(text: str, fold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Folded codes of a text and the code point offset of each.
+def folded(text: str, fold: np.ndarray) -> Folded:
+    """Folded codes of a text.
 
     Runs of separators become one, a run of one character keeps two ("sooooo" and "soo" are the same word), and a
     separator stands before and after, so that word edges look alike everywhere.
     """
-    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    if len(points) and points.max() > 0xFFFF:
+    ascii_only = text.isascii()
+    if ascii_only:
+        points = np.frombuffer(text.encode("ascii"), dtype=np.uint8)
+    else:
+        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    if not ascii_only and points.max() > 0xFFFF:
         # Planes above the first (emoji, rare Han) fold into the private use area, which text does not use.
         points = np.where(points > 0xFFFF, 0xE000 + points % 0x1800, points)
     codes = fold.take(points)
-    if codes.size and (codes == DROPPED).any():
-        source = np.flatnonzero(codes != DROPPED)
-        codes = codes[source]
-    else:
-        source = np.arange(len(codes))
+    undropped = None
+    if not ascii_only and (codes == DROPPED).any():
+        undropped = np.flatnonzero(codes != DROPPED)
+        codes = codes[undropped]
     framed = np.zeros(len(codes) + 2, dtype=np.uint32)
     framed[1:-1] = codes
-    keep = np.ones(len(framed), dtype=bool)
     same = framed[1:] == framed[:-1]
-    keep[1:] = ~(same & (framed[1:] == SEPARATOR))
-    keep[2:] &= ~(same[1:] & same[:-1])
-    positions = np.flatnonzero(keep)
-    offsets = np.concatenate([[0], source, [max(len(text) - 1, 0)]])
-    return framed[positions], offsets[positions]
+    repeated = same & (framed[1:] == SEPARATOR)
+    repeated[1:] |= same[1:] & same[:-1]
+    kept = np.flatnonzero(np.concatenate([[True], ~repeated]))
+    return Folded(framed[kept], kept, undropped, len(text))
 
 
-def _hash(pieces: Sequence[tuple[int, int, np.ndarray, np.ndarray]]) -> Positions:
-    lengths = np.array([len(codes) for _, _, codes, _ in pieces])
+def _hash(pieces: Sequence[tuple[int, int, Folded]]) -> Positions:
+    lengths = np.array([len(piece.codes) for _, _, piece in pieces])
     starts = np.concatenate([[0], np.cumsum(lengths + PADDING)[:-1]])
-    total = int(starts[-1] + lengths[-1] + PADDING)
-    codes = np.zeros(total, dtype=np.uint32)
-    source = np.zeros(total, dtype=np.int64)
-    for start, (_, offset, piece, offsets) in zip(starts.tolist(), pieces, strict=True):
-        codes[start : start + len(piece)] = piece
-        source[start : start + len(piece)] = offsets + offset
+    codes = np.zeros(int(starts[-1] + lengths[-1] + PADDING), dtype=np.uint32)
+    for start, (_, _, piece) in zip(starts.tolist(), pieces, strict=True):
+        codes[start : start + len(piece.codes)] = piece.codes
     rows: dict[int | str, tuple[np.ndarray | None, np.ndarray]] = {}
     hashed = codes.copy()
     for order in range(2, max(ORDERS) + 1):
@@ -221,8 +237,7 @@ def _hash(pieces: Sequence[tuple[int, int, np.ndarray, np.ndarray]]) -> Position
         if order in BITS:
             rows[order] = None, _row(hashed, BITS[order])
     rows |= _word_rows(codes)
-    owners = np.array([owner for owner, _, _, _ in pieces])
-    return Positions(codes, source, starts, lengths, owners, rows)
+    return Positions(codes, pieces, starts, rows)
 
 
 def _word_rows(codes: np.ndarray) -> dict[int | str, tuple[np.ndarray | None, np.ndarray]]:

@@ -70,8 +70,8 @@ class Scorer(Protocol):
     detector: str
     digest: bytes
 
-    def marks(self, texts: Sequence[str], languages: Sequence[str]) -> list[Mark]:
-        """Score of each text, in order, independent of its neighbours."""
+    def marks(self, texts: Sequence[str], languages: Sequence[str]) -> Sequence[Mark | None]:
+        """Score of each text, in order, independent of its neighbours; None where it cannot score the language."""
 
     def threshold(self, language: str) -> float | None:
         """Default threshold of a label like `deu_Latn`; None when the model has nothing to say about it."""
@@ -87,9 +87,8 @@ def score(texts: Sequence[str], languages: Sequence[str]) -> list[float]:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Per language: bias of the logit, slope per log number of windows, and default threshold."""
+    """Per language: slope per natural logarithm of the number of windows, and default threshold."""
 
-    bias: float
     slope: float
     threshold: float
 
@@ -103,6 +102,7 @@ class Embedded:
         try:
             self.model = NgramModel.load(model)
             self.calibration = _calibration(calibration)
+            self._default = self.calibration.pop("default")
         except ValueError as error:
             raise ModelError(f"{error}; restore the file or rebuild it as filters/models/toxicity.md says") from error
         self.digest = _sha256(model)
@@ -110,9 +110,8 @@ class Embedded:
         self._calibration_digest = _sha256(calibration)
 
     def marks(self, texts: Sequence[str], languages: Sequence[str]) -> list[Mark]:
-        default = self.calibration["default"]
         return [
-            _mark(peak, self.calibration.get(language, default))
+            _mark(peak, self.calibration.get(language, self._default))
             for peak, language in zip(self.model.peaks(texts), languages, strict=True)
         ]
 
@@ -127,7 +126,7 @@ class FastText:
     """Any fastText classifier with a toxic label (`toxic`, `hate`, `1`, ...): maximum over windows, threshold 0.5."""
 
     protocol = "fasttext"
-    window, step = 400, 300
+    window, step = 200, 150
 
     def __init__(self, model: Path):
         import fasttext
@@ -152,7 +151,7 @@ class FastText:
                 continue
             # The call under `predict`: its own single-string form fails with numpy 2.
             for probability, label in self.model.f.predict(window + "\n", -1, 0.0, "strict"):
-                if label == self.label and (value := _exact(min(probability, 1.0))) > best.score:
+                if label == self.label and (value := exact(min(probability, 1.0))) > best.score:
                     best = Mark(value, start, min(start + self.window, len(text)))
         return best
 
@@ -166,11 +165,11 @@ class FastText:
 def _mark(peak: Peak, calibration: Calibration) -> Mark:
     if not peak.windows:
         return Mark(0.0, 0, 0)
-    logit = peak.logit + calibration.bias - calibration.slope * math.log(peak.windows)
-    return Mark(_exact(1 / (1 + math.exp(-max(min(logit, 60.0), -60.0)))), peak.start, peak.end)
+    logit = peak.logit - calibration.slope * math.log(peak.windows)
+    return Mark(exact(1 / (1 + math.exp(-max(min(logit, 60.0), -60.0)))), peak.start, peak.end)
 
 
-def _exact(value: float) -> float:
+def exact(value: float) -> float:
     """Six decimals, then the nearest float32: what a float32 column gives back is what was compared."""
     return struct.unpack("f", struct.pack("f", round(value, 6)))[0]
 
@@ -179,11 +178,11 @@ def _calibration(path: Path) -> dict[str, Calibration]:
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8"))
         found = {
-            language: Calibration(float(values["bias"]), float(values["slope"]), float(values["threshold"]))
+            language: Calibration(float(values["slope"]), float(values["threshold"]))
             for language, values in entries.items()
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a calibration (bias, slope, threshold per language): {error}") from error
+        raise ValueError(f"{path}: not a calibration (slope and threshold per language): {error}") from error
     if "default" not in found:
         raise ValueError(f"{path}: no [default] entry, which unlisted languages need")
     return found
@@ -252,9 +251,10 @@ class Toxicity(Stage):
         thresholds = {language: self._threshold(scorer, language) for language in set(languages)}
         decisions = []
         for document, language, mark in zip(documents, languages, marks, strict=True):
-            document.metadata["toxicity"] = mark.score
             threshold = thresholds[language]
-            if threshold is None:
+            if mark is not None:
+                document.metadata["toxicity"] = mark.score
+            if mark is None or threshold is None:
                 decisions.append(_UNSCORED)
             elif mark.score < threshold:
                 decisions.append(_CLEAN)

@@ -1,8 +1,8 @@
 """Trains, calibrates and measures the embedded toxicity model: `python -m filters.models.train_toxicity DATA`.
 
 DATA is the folder that holds `toxicity/train.parquet`, `toxicity/dev.parquet` and `lid/train/sentences.parquet`
-(ordinary sentences, taken as clean text). The script writes `toxicity.npz` (weights), `toxicity.toml` (bias, length
-slope and threshold per language) and the measured part of the card `toxicity.md`. One process and numpy only:
+(ordinary sentences, taken as clean text). The script writes `toxicity.npz` (weights), `toxicity.toml` (length slope
+and threshold per language) and the measured part of the card `toxicity.md`. One process and numpy only:
 minibatch AdaGrad over hashed n-grams needs 3 CPU minutes in all, and the same data, numpy and processor give the same
 bytes.
 
@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import math
 import time
+import tomllib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,11 +36,20 @@ DAMPING = 20.0
 # Windows of 96 codes, one every 32: about the length of what was labelled. On development pages with one toxic passage,
 # windows of 300 / 200 / 100 / 75 codes give AUROC .71 / .73 / .78 / .80.
 BLOCK, SPAN = 32, 3
+# The logit of text that the model knows nothing about. Where it was learned per language it came out near +1 for those
+# with few rows (everything unlike the clean rows counted as toxic: half of the Japanese manual pages were flagged).
+BIAS = -2.0
 WEAK = 0.4  # weight of rows labelled by rule, relative to a person's label
 FALSE_POSITIVES = 0.01  # share of clean pages that a default threshold may exclude
+# No default threshold is lower, however clean the pages score: below 0.5 the model itself holds a text to be more
+# likely clean than toxic, and neutral sentences about groups of people reach 0.3 to 0.5. Where nothing but listed terms
+# was there to learn from, the same abuse scores lower (0.38 in Russian for 0.9 in English), and so is the floor.
+FLOOR, FLOOR_LISTED = 0.5, 0.3
 # Sources whose clean rows are ordinary prose, and sources labelled by people.
 NEUTRAL = {"tatoeba", "wesnoth", "debian_handbook", "libreoffice_help", "icd10", "udhr"}
 HUMAN = {"measuring_hs", "mlma", "germeval2018", "told_br", "poleval2019_cbd", "cold"}
+# Jokes signed with the newsgroup they come from: the model learned the signature, and flagged clean jokes by it.
+UNUSABLE = "fortunes_offensive"
 UNSPACED = {"cmn_Hani", "jpn_Jpan"}
 OFFSETS = dict(zip(BITS, np.cumsum([0, *(1 << bits for bits in BITS.values())]).tolist(), strict=False))
 WIDTH = sum(1 << bits for bits in BITS.values())
@@ -71,27 +81,31 @@ def main() -> None:
     started = time.process_time()
 
     random = np.random.default_rng(SEED)
-    labelled = read(arguments.data / "toxicity" / "train.parquet")
+    labelled = [row for row in read(arguments.data / "toxicity" / "train.parquet") if row.source != UNUSABLE]
     judged = read(arguments.data / "toxicity" / "dev.parquet")
     languages = sorted({row.language for row in labelled})
     sentences = read_sentences(arguments.data / "lid" / "train" / "sentences.parquet", languages)
+    labelled = hold_out(labelled, sentences["calibrate"])
+    hold_out(judged, sentences["measure"], share=1.0)
     rows = training_rows(labelled, sentences["train"], random)
     print(f"{len(rows)} training rows, {len(languages)} languages, {time.process_time() - started:.0f} CPU s")
 
     fold = folding_table()
-    weights, _ = fit(rows, languages, fold, MINING_EPOCHS)
+    weights = fit(rows, fold, MINING_EPOCHS)
     rows += mined(quantized(weights, fold), sentences["train"], languages, random)
     rows = [rows[index] for index in random.permutation(len(rows))]
     print(f"{len(rows)} rows with mined ones, {time.process_time() - started:.0f} CPU s")
-    weights, biases = fit(rows, languages, fold, EPOCHS)
+    weights = fit(rows, fold, EPOCHS)
     model = quantized(weights, fold)
     print(f"trained, {time.process_time() - started:.0f} CPU s")
 
-    calibration = calibrate(model, dict(zip(languages, biases.tolist(), strict=True)), sentences["calibrate"], random)
+    taught = {row.language for row in labelled if row.toxic and row.source != "lexicon_synth"}
+    floors = {language: FLOOR if language in taught else FLOOR_LISTED for language in languages}
+    calibration = calibrate(model, floors, sentences["calibrate"], np.random.default_rng(SEED + 1))
     arguments.out.mkdir(parents=True, exist_ok=True)
     model.save(arguments.out / "toxicity.npz")
     write_calibration(calibration, arguments.out / "toxicity.toml")
-    tables = measure(arguments.out, judged, sentences["measure"], languages, random)
+    tables = measure(arguments.out, judged, sentences["measure"], languages, np.random.default_rng(SEED + 2))
     digests = [
         f"- `{path.name}`: {path.stat().st_size:,} bytes, SHA-256 `{hashlib.sha256(path.read_bytes()).hexdigest()}`"
         for path in (arguments.out / "toxicity.npz", arguments.out / "toxicity.toml")
@@ -131,6 +145,22 @@ def read_sentences(path: Path, languages: Sequence[str]) -> dict[str, dict[str, 
     return parts
 
 
+def hold_out(rows: Sequence[Row], sentences: dict[str, dict[str, list[str]]], share: float = 0.3) -> list[Row]:
+    """Move a share of the ordinary clean rows (by digest) to the sentences of a purpose; returns the other rows.
+
+    Technical prose with commands and code in it is what a web page is made of as much as stories are.
+    """
+    rest = []
+    for row in rows:
+        lot = hashlib.blake2b(row.text.encode(), digest_size=1).digest()[0] / 256
+        if row.source in NEUTRAL and lot < share:
+            kind = "technical" if row.source in ("debian_handbook", "libreoffice_help") else "various"
+            sentences[row.language][kind].append(row.text)
+        else:
+            rest.append(row)
+    return rest
+
+
 def training_rows(labelled: Sequence[Row], sentences: dict[str, dict[str, list[str]]], random) -> list[Row]:
     """Labelled rows, long clean ones cut; toxic ones also inside clean context; ordinary sentences as clean rows."""
     rows: list[Row] = []
@@ -140,6 +170,7 @@ def training_rows(labelled: Sequence[Row], sentences: dict[str, dict[str, list[s
             rows += [Row(piece, False, row.language, row.source, row.weak) for piece in pieces if len(piece) > 40]
         else:
             rows.append(Row(row.text[:600], row.toxic, row.language, row.source, row.weak))
+    rows += _identity_sentences()
     rows += _clean_sentences(sentences, {row.language for row in labelled}, random)
     rows += _in_context(rows, random)
     order = random.permutation(len(rows))
@@ -160,6 +191,15 @@ def _clean_sentences(sentences, supported: set[str], random) -> list[Row]:
                 start, count = random.integers(len(lines)), random.integers(1, 6)
                 rows.append(Row("\n".join(lines[start : start + count])[:400], False, language, source, True))
     return rows
+
+
+def _identity_sentences() -> list[Row]:
+    """Neutral sentences about groups of people, at the weight of a person's label."""
+    made = []
+    for language, lists in tomllib.loads((HERE / "identity.toml").read_text(encoding="utf-8")).items():
+        for term in lists["terms"]:
+            made += [Row(frame.format(term), False, language, "identity", False) for frame in lists["frames"]]
+    return made
 
 
 def _in_context(rows: Sequence[Row], random) -> list[Row]:
@@ -194,7 +234,8 @@ def mined(model: NgramModel, sentences, languages: Sequence[str], random) -> lis
     """
     rows = []
     for language in languages:
-        texts = pages(sentences[language], 2000, random)
+        parts = usable(sentences[language], random)
+        texts = [page for lines in parts for page in pages(lines, 2000 // len(parts), random)]
         worst = sorted(zip(model.peaks(texts), texts, strict=True), key=lambda pair: -pair[0].logit)[:1000]
         rows += [Row(text[peak.start : peak.end], False, language, "mined", False) for peak, text in worst]
     return rows
@@ -206,37 +247,29 @@ def featurize(texts: Sequence[str], fold: np.ndarray) -> Features:
         part = texts[first : first + 500]
         for positions in hashed_positions(part, fold):
             owners = np.full(len(positions.codes), -1)
-            for start, length, owner in zip(positions.starts, positions.lengths, positions.owners, strict=True):
-                owners[start : start + length] = owner
+            for start, (owner, _, piece) in zip(positions.starts, positions.pieces, strict=True):
+                owners[start : start + len(piece.codes)] = owner
+                codes[first + owner] += len(piece.codes)
             columns, whose = [], []
             for name, (where, table_rows) in positions.rows.items():
-                owner = owners if where is None else owners[where]
-                mine = owner >= 0
+                belongs = owners if where is None else owners[where]
+                mine = belongs >= 0  # padding belongs to no row
                 columns.append((table_rows[mine] + OFFSETS[name]).astype(np.int32))
-                whose.append(owner[mine])
-            column, owner = np.concatenate(columns), np.concatenate(whose)
-            entries.append(column[np.argsort(owner, kind="stable")])
-            lengths[first : first + len(part)] += np.bincount(owner, minlength=len(part))
-            np.add.at(codes, positions.owners + first, positions.lengths)
+                whose.append(belongs[mine])
+            column, row = np.concatenate(columns), np.concatenate(whose)
+            entries.append(column[np.argsort(row, kind="stable")])
+            lengths[first : first + len(part)] += np.bincount(row, minlength=len(part))
     assert all(len(text) < PIECE for text in texts)  # one piece per row: its features stay in one stretch
     return Features(np.concatenate(entries), np.concatenate([[0], np.cumsum(lengths)]), codes)
 
 
-def fit(rows: Sequence[Row], languages: Sequence[str], fold: np.ndarray, epochs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Logistic regression by minibatch AdaGrad; returns the weights and one bias per language.
-
-    Languages without labels have only clean rows. They shape the weights, but a bias of their own would learn nothing
-    except "never", so they share a bias that is held at the mean of the others.
-    """
+def fit(rows: Sequence[Row], fold: np.ndarray, epochs: int) -> np.ndarray:
+    """Weights of a logistic regression by minibatch AdaGrad, shared by all languages."""
     features = featurize([row.text for row in rows], fold)
-    index = {language: number for number, language in enumerate(languages)}
-    other = len(languages)
-    language = np.array([index.get(row.language, other) for row in rows])
     toxic = np.array([row.toxic for row in rows], dtype=np.float32)
-    importance = _importance(rows, language, toxic)
+    importance = _importance(rows, toxic)
     norm = (1 / np.sqrt(features.codes + DAMPING)).astype(np.float32)
-    weights, biases = np.zeros(WIDTH, np.float32), np.zeros(other + 1, np.float32)
-    seen, seen_biases = np.full(WIDTH, 1e-6, np.float32), np.full(other + 1, 1e-4, np.float32)
+    weights, seen = np.zeros(WIDTH, np.float32), np.full(WIDTH, 1e-6, np.float32)
     pointers = features.pointers
     random = np.random.default_rng(SEED)
     batches = len(rows) // BATCH
@@ -247,29 +280,25 @@ def fit(rows: Sequence[Row], languages: Sequence[str], fold: np.ndarray, epochs:
             part = slice(first, last)
             entries = features.entries[pointers[first] : pointers[last]]
             sums = np.add.reduceat(weights.take(entries), pointers[part] - pointers[first])
-            probability = 1 / (1 + np.exp(-(sums * norm[part] + biases[language[part]])))
+            probability = 1 / (1 + np.exp(-(sums * norm[part] + np.float32(BIAS))))
             error = (probability - toxic[part]) * importance[part] / (last - first)
             loss -= float(np.mean(importance[part] * np.log(np.abs(1 - toxic[part] - probability) + 1e-7)))
             spread = np.repeat(error * norm[part], np.diff(pointers[first : last + 1]))
             gradient = np.bincount(entries, weights=spread, minlength=WIDTH).astype(np.float32) + PENALTY * weights
             seen += gradient * gradient
             weights -= RATE * gradient / np.sqrt(seen)
-            gradient = np.bincount(language[part], weights=error, minlength=other + 1).astype(np.float32)
-            seen_biases += gradient * gradient
-            biases -= RATE * gradient / np.sqrt(seen_biases)
-            biases[other] = biases[:other].mean()
-        print(f"epoch {epoch + 1}: loss {loss / batches:.4f}")
-    return weights, biases[:other]
+        print(f"epoch {epoch + 1}: loss {loss / batches:.4f}", flush=True)
+    return weights
 
 
-def _importance(rows: Sequence[Row], language: np.ndarray, toxic: np.ndarray) -> np.ndarray:
+def _importance(rows: Sequence[Row], toxic: np.ndarray) -> np.ndarray:
     """A person's label counts more than a rule's, and within a language the rarer class is lifted half-way."""
     importance = np.array([WEAK if row.weak else 1.0 for row in rows], dtype=np.float32)
-    for number in np.unique(language):
-        mine = language == number
+    language = np.array([row.language for row in rows])
+    for label in {row.language for row in rows if row.toxic}:
+        mine = language == label
         positive, negative = importance[mine & (toxic == 1)].sum(), importance[mine & (toxic == 0)].sum()
-        if positive:
-            importance[mine & (toxic == 1)] *= np.clip(np.sqrt(negative / positive), 0.3, 3)
+        importance[mine & (toxic == 1)] *= np.clip(np.sqrt(negative / positive), 0.3, 3)
     return importance / importance.mean()
 
 
@@ -278,18 +307,23 @@ def quantized(weights: np.ndarray, fold: np.ndarray) -> NgramModel:
     scale = float(np.quantile(np.abs(weights), 0.9999)) / 127
     small = np.clip(np.rint(weights / scale), -127, 127).astype(np.int16)
     tables = {name: small[OFFSETS[name] : OFFSETS[name] + (1 << bits)] for name, bits in BITS.items()}
-    return NgramModel(tables, fold, scale, DAMPING, BLOCK, SPAN)
+    return NgramModel(tables, fold, BIAS, scale, DAMPING, BLOCK, SPAN)
 
 
-def pages(sources: dict[str, list[str]], count: int, random, insertions: Sequence[str] = ()) -> list[str]:
-    """Pages of consecutive sentences of one source, log-uniformly 200 to 15,000 characters long.
+def usable(sources: dict[str, list[str]], random) -> list[list[str]]:
+    """Sources with enough lines that one rude line is not on every page, and one that mixes all of them."""
+    everything = [lines[start : start + 3] for _, lines in sorted(sources.items()) for start in range(0, len(lines), 3)]
+    mixed = [line for index in random.permutation(len(everything)) for line in everything[index]]
+    return [*(lines for _, lines in sorted(sources.items()) if len(lines) >= 150), mixed]
+
+
+def pages(lines: Sequence[str], count: int, random, insertions: Sequence[str] = ()) -> list[str]:
+    """Pages of consecutive sentences, log-uniformly 200 to 15,000 characters long.
 
     With `insertions`, one of them stands at a random place of each page.
     """
-    usable = [lines for _, lines in sorted(sources.items()) if len(lines) >= 100]
     made = []
-    for number in range(count if usable else 0):
-        lines = usable[number % len(usable)]
+    for _ in range(count if lines else 0):
         target, start = math.exp(random.uniform(math.log(200), math.log(15_000))), int(random.integers(len(lines)))
         page: list[str] = []
         while sum(map(len, page)) < target:
@@ -300,40 +334,53 @@ def pages(sources: dict[str, list[str]], count: int, random, insertions: Sequenc
     return made
 
 
-def calibrate(model: NgramModel, biases: dict[str, float], sentences, random) -> dict[str, dict[str, float]]:
-    """Bias, length slope and threshold per language, and `default` for the languages without labels.
+def calibrate(model: NgramModel, floors: dict[str, float], sentences, random) -> dict[str, dict[str, float]]:
+    """Length slope and threshold per language, and `default` for the languages without labels.
 
-    The maximum over windows grows with their number. Its growth on clean pages is close to linear in the logarithm of
-    that number, so the slope is fitted there and subtracted; then one threshold serves all lengths. The threshold is
-    the quantile of clean pages that leaves `FALSE_POSITIVES` above it.
+    The maximum over windows grows with their number, on clean pages close to linearly in the logarithm of that number.
+    The growth of its upper end (95%) is fitted there and subtracted; then one threshold serves all lengths. A source's
+    level is the quantile of its pages that leaves `FALSE_POSITIVES` above it, and the threshold is the median over
+    sources, so that one that is not as clean as supposed does not lift it. It is never below the language's floor.
     """
     found: dict[str, dict[str, float]] = {}
     backdrop: list[str] = []
     for language in sorted(sentences):
-        if language not in biases:
-            backdrop += pages(sentences[language], 8, random)
-    clean = {language: pages(sentences[language], 1500, random) for language in biases} | {"default": backdrop}
-    for language, texts in clean.items():
-        bias = biases.get(language, float(np.mean(list(biases.values()))))
-        peaks = model.peaks(texts)
-        logits = np.array([peak.logit for peak in peaks]) + bias
-        sizes = np.log([max(peak.windows, 1) for peak in peaks])
-        slope = max(float(np.polyfit(sizes, logits, 1)[0]), 0.0)
-        level = float(np.quantile(logits - slope * sizes, 1 - FALSE_POSITIVES))
+        if language not in floors:
+            backdrop += [line for lines in usable(sentences[language], random) for line in lines[:100]]
+    sources = {language: usable(sentences[language], random) for language in floors} | {"default": [backdrop]}
+    for language, parts in sources.items():
+        logits, sizes, levels = [], [], []
+        for lines in parts:
+            peaks = model.peaks(pages(lines, 400 if len(parts) > 1 else 2000, random))
+            logits.append(np.array([peak.logit for peak in peaks]))
+            sizes.append(np.log([max(peak.windows, 1) for peak in peaks]))
+        slope = _tail_slope(np.concatenate(sizes), np.concatenate(logits))
+        levels = [
+            np.quantile(part - slope * size, 1 - FALSE_POSITIVES) for part, size in zip(logits, sizes, strict=True)
+        ]
+        level = 1 / (1 + math.exp(-float(np.median(levels))))
         found[language] = {
-            "bias": round(bias, 4),
             "slope": round(slope, 4),
-            "threshold": round(1 / (1 + math.exp(-level)), 4),
-            "pages": len(texts),
+            "threshold": round(max(level, floors.get(language, FLOOR)), 4),
+            "level": round(level, 4),
+            "pages": sum(map(len, logits)),
         }
     return found
 
 
+def _tail_slope(sizes: np.ndarray, logits: np.ndarray) -> float:
+    """Growth of the 95% quantile of the logits with size, fitted over six bins of equal number."""
+    bins = np.array_split(np.argsort(sizes, kind="stable"), 6)
+    centres = [sizes[part].mean() for part in bins]
+    tails = [np.quantile(logits[part], 0.95) for part in bins]
+    return max(float(np.polyfit(centres, tails, 1)[0]), 0.0)
+
+
 def write_calibration(calibration: dict[str, dict[str, float]], path: Path) -> None:
     lines = [
-        "# Written by `python -m filters.models.train_toxicity`. Per language: bias of the logit; slope, subtracted once",
-        "# per natural logarithm of the number of windows; threshold, which 1% of clean pages reach; pages it rests on.",
-        "# `default` serves languages without labelled text: they are scored, and kept unless a policy sets a threshold.",
+        "# Written by `python -m filters.models.train_toxicity`. Per language: slope, subtracted from the logit once",
+        "# per natural logarithm of the number of windows; level, the score that 1% of clean pages reach; threshold,",
+        "# the same but not below a floor (0.5 or 0.3); number of pages. `default` is for all other languages.",
     ]
     for language, values in calibration.items():
         lines += ["", f"[{language}]", *(f"{name} = {value}" for name, value in values.items())]
@@ -355,9 +402,10 @@ def measure(folder: Path, judged: Sequence[Row], sentences, languages: Sequence[
         toxic = np.array([row.toxic for row in rows])
         human = np.array([row.source in HUMAN for row in rows])
         threshold = model.threshold(language)
-        clean = pages(sentences[language], 300, random)
+        parts = usable(sentences[language], random)
+        clean = [page for lines in parts for page in pages(lines, 300 // len(parts), random)]
         insults = [row.text for row in rows if row.toxic and 15 < len(row.text) < 250]
-        dirty = pages(sentences[language], 300, random, insults)
+        dirty = [page for lines in parts for page in pages(lines, 300 // len(parts), random, insults)]
         clean_scores, dirty_scores = (
             np.array([mark.score for mark in model.marks(texts, [language] * len(texts))]) for texts in (clean, dirty)
         )

@@ -2,7 +2,7 @@
 
 Text becomes an array of folded code points (case, diacritics, width and digits folded by one table look-up), each
 position's character 2- to 5-grams, word and word pair are hashed into small integer weight tables, and a window's score
-is the sum of the weights that start in it. fastText with character n-grams does the same work at 0.5 Mchar/s because
+is the sum of the weights that start in it. fastText with character n-grams does the same work at 2 Mchar/s because
 it hashes one n-gram at a time; here a step handles some 64,000 positions at once.
 
 Everything up to the window sum is integer arithmetic, so a document's score cannot depend on its batch neighbours, and

@@ -1,12 +1,12 @@
 """Toxicity: a score per document from a small model that reads the whole text, and exclusion above a threshold.
 
 The published pipeline embeds every document with XLM-R and drops the top 5% per language, some 700 times the CPU cost
-of everything else together. The default here is a hashed n-gram logistic regression (1.3 MB, 17 languages) that reads
-whole documents at 20 Mchar/s; the encoder way stands beside it (`filters.encoder`), for those with GPUs or a sample to
-check. The card `filters/models/toxicity.md` has the data, licences and measured figures.
+of everything else together. The default here is a hashed n-gram logistic regression (1.2 MB, 17 languages) that reads
+whole documents at 16 to 19 Mchar/s. The encoder way stands beside it (`filters.encoder`), for those with GPUs or a
+sample to check. The card `filters/models/toxicity.md` has the data, licences and measured figures.
 
 Rules of the score:
-1. A document is read in overlapping windows of 300 characters, and its worst window counts: 40% of planted toxicity
+1. A document is read in overlapping windows of 96 characters, and its worst window counts: 40% of planted toxicity
    lies beyond the first thousand characters, and a mean over the page hides it.
 2. The maximum over many windows is higher by chance alone, so the logit loses `slope` per natural logarithm of the
    number of windows; slope and threshold are fitted per language on clean pages of all lengths, so that a long clean

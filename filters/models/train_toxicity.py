@@ -3,7 +3,7 @@
 DATA is the folder that holds `toxicity/train.parquet`, `toxicity/dev.parquet` and `lid/train/sentences.parquet`
 (ordinary sentences, taken as clean text). The script writes `toxicity.npz` (weights), `toxicity.toml` (length slope
 and threshold per language) and the measured part of the card `toxicity.md`. One process and numpy only:
-minibatch AdaGrad over hashed n-grams needs 3 CPU minutes in all, and the same data, numpy and processor give the same
+minibatch AdaGrad over hashed n-grams needs two CPU minutes in all, and the same data, numpy and processor give the same
 bytes.
 
 What was tried is in the card; choices that mattered are argued where they are made.
@@ -180,8 +180,7 @@ def training_rows(labelled: Sequence[Row], sentences: dict[str, dict[str, list[s
 def _clean_sentences(sentences, supported: set[str], random) -> list[Row]:
     """Ordinary sentences of one source joined to 1-5 lines: 600 rows per source, 40 for a language without labels.
 
-    Without them the clean rows are technical prose and the model takes any story, scripture or health advice for the
-    other side: clean pages flagged at a fixed recall fell by half.
+    Without them the clean rows are technical prose, and stories, scripture or health advice look like the other side.
     """
     rows = []
     for language in sorted(sentences):

@@ -75,7 +75,7 @@ def label_gate(labels: Iterable[str]) -> str:
     """RE2 expression over any text, case-insensitive, that matches wherever `label_pattern` might: spaces are loose."""
     return "|".join(
         (r"\b" if label[0].isascii() else "")
-        + label.replace("_", "").replace(" ?", r"\W{0,3}").replace(" ", r"\W{1,3}")
+        + label.replace("_", "(?:[^a-z]|$)").replace(" ?", r"\W{0,3}").replace(" ", r"\W{1,3}")
         for label in labels
     )
 

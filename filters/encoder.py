@@ -15,6 +15,7 @@ import functools
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,17 @@ ROWS, STEP = 8, 64
 DECIMALS = 4  # float32 sums over hundreds of tokens are not stable beyond it from machine to machine
 DEFAULT_THRESHOLD = 0.5
 EVERY_LANGUAGE = "default"
+PUBLISHED_NAMES = {  # the published training script names its files so
+    "chinese": "cmn_Hani",
+    "dutch": "nld_Latn",
+    "english": "eng_Latn",
+    "french": "fra_Latn",
+    "german": "deu_Latn",
+    "italian": "ita_Latn",
+    "polish": "pol_Latn",
+    "portuguese": "por_Latn",
+    "spanish": "spa_Latn",
+}
 _LAYER = re.compile(
     r"(?:(?P<label>[a-z]{3}(?:_[A-Z][a-z]{3})?)\.)?(?:classifier\.)?(?P<layer>[03])\.(?P<kind>weight|bias)"
 )
@@ -39,7 +51,7 @@ class EncoderScorer:
         encoder: folder of a `transformers` encoder, or the hub id of one that is in the local cache.
         heads: `.safetensors` or torch file with tensors `0.weight 0.bias 3.weight 3.bias` (a prefix `classifier.` is
             fine), each preceded by `deu_Latn.` where heads differ by language; or a folder of such files named by
-            label (`deu_Latn.pth`). Tensors without a label serve every language.
+            label (`deu_Latn.pth`, or `german.pth` as published). Tensors without a label serve every language.
     """
 
     protocol = "encoder"
@@ -59,7 +71,7 @@ class EncoderScorer:
         self._length = min(self._tokenizer.model_max_length, MAXIMUM_TOKENS)
         self._device = "cuda" if self._torch.cuda.is_available() else "cpu"
         self._encoder.to(self._device)
-        self.digest = _digest([*sorted(folder.rglob("*")), *_head_files(Path(heads))])
+        self.digest = _digest(encoder, heads)
         self.detector = f"{folder.name}+{Path(heads).stem}@{self.digest.hex()[:12]}"
 
     def marks(self, texts: Sequence[str], languages: Sequence[str]) -> list[Mark | None]:
@@ -86,10 +98,6 @@ class EncoderScorer:
     def threshold(self, language: str) -> float | None:
         """0.5, the point where the head is undecided; a policy should bring thresholds calibrated for its heads."""
         return DEFAULT_THRESHOLD if self._head(language) is not None else None
-
-    def fingerprint(self) -> dict[str, str]:
-        versions = {name: _import(name).__version__ for name in ("torch", "transformers")}
-        return {"model": self.digest.hex()} | versions
 
     def _chunks(self, text: str) -> Iterator[tuple[list[int], int, int]]:
         """Token ids (with special tokens) and code point range of each stretch of the text."""
@@ -145,6 +153,15 @@ def encoder_scorer(encoder: str, heads: str) -> EncoderScorer:
     return EncoderScorer(encoder, heads)
 
 
+def fingerprint(encoder: str, heads: str) -> dict[str, str]:
+    """Digest of encoder and heads and the versions that compute with them; loads neither."""
+    try:
+        versions = {name: metadata.version(name) for name in ("torch", "transformers")}
+    except metadata.PackageNotFoundError as error:
+        raise ModelError(f"toxicity by encoder needs {error.name}; run `pip install 'fairtrove[train]'`") from error
+    return {"model": _digest(encoder, heads).hex()} | versions
+
+
 def _padded(tokens: int) -> int:
     return -(-tokens // STEP) * STEP
 
@@ -166,7 +183,7 @@ def _load_heads(path: Path, hidden: int) -> dict[str, dict[str, Any]]:
     for file in _head_files(path):
         for name, tensor in _tensors(file).items():
             if match := _LAYER.fullmatch(name):
-                own = file.stem if path.is_dir() else EVERY_LANGUAGE
+                own = PUBLISHED_NAMES.get(file.stem, file.stem) if path.is_dir() else EVERY_LANGUAGE
                 layer = f"{match['layer']}.{match['kind']}"
                 heads.setdefault(match["label"] or own, {})[layer] = tensor.float().cpu()
     if not heads:
@@ -217,10 +234,11 @@ def _local_folder(encoder: str) -> Path:
         ) from error
 
 
-def _digest(files: Sequence[Path]) -> bytes:
+@functools.cache
+def _digest(encoder: str, heads: str) -> bytes:
     """One SHA-256 over the names and digests of files, so that a changed tokenizer counts as a changed model."""
     total = hashlib.sha256()
-    for path in files:
+    for path in [*sorted(_local_folder(encoder).rglob("*")), *_head_files(Path(heads))]:
         if path.is_file():
             with path.open("rb") as file:
                 total.update(path.name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())

@@ -76,9 +76,6 @@ class Scorer(Protocol):
     def threshold(self, language: str) -> float | None:
         """Default threshold of a label like `deu_Latn`; None when the model has nothing to say about it."""
 
-    def fingerprint(self) -> dict[str, str]:
-        """Digests and library versions that decide."""
-
 
 def score(texts: Sequence[str], languages: Sequence[str]) -> list[float]:
     """Toxicity of each text in 0..1 by the embedded model, given its language label (`deu_Latn`; `""` if unknown)."""
@@ -107,7 +104,6 @@ class Embedded:
             raise ModelError(f"{error}; restore the file or rebuild it as filters/models/toxicity.md says") from error
         self.digest = _sha256(model)
         self.detector = f"{model.stem}@{self.digest.hex()[:12]}"
-        self._calibration_digest = _sha256(calibration)
 
     def marks(self, texts: Sequence[str], languages: Sequence[str]) -> list[Mark]:
         return [
@@ -117,9 +113,6 @@ class Embedded:
 
     def threshold(self, language: str) -> float | None:
         return self.calibration[language].threshold if language in self.calibration else None
-
-    def fingerprint(self) -> dict[str, str]:
-        return {"model": self.digest.hex(), "calibration": self._calibration_digest.hex()}
 
 
 class FastText:
@@ -158,9 +151,6 @@ class FastText:
     def threshold(self, language: str) -> float | None:
         return 0.5
 
-    def fingerprint(self) -> dict[str, str]:
-        return {"model": self.digest.hex(), "fasttext": metadata.version("fasttext")}
-
 
 def _mark(peak: Peak, calibration: Calibration) -> Mark:
     if not peak.windows:
@@ -193,7 +183,10 @@ _LINE_BREAKS = {ord("\n"): " ", ord("\r"): " ", 0: " "}
 
 @functools.cache
 def _sha256(path: Path) -> bytes:
-    return hashlib.sha256(path.read_bytes()).digest()
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError as error:
+        raise ModelError(f"toxicity model {path}: {error.strerror}; a .npz needs its .toml beside it") from error
 
 
 @functools.cache
@@ -273,12 +266,23 @@ class Toxicity(Stage):
     def fingerprint(self) -> dict[str, str]:
         """Everything the decisions depend on besides the document."""
         policy = {f"threshold.{label}": repr(float(value)) for label, value in sorted(self.thresholds.items())}
-        return {"code": CODE, "encoder": self.encoder or ""} | policy | self._scorer().fingerprint()
+        return {"code": CODE} | policy | self._files()
 
     def _threshold(self, scorer: Scorer, language: str) -> float | None:
         if language in self.thresholds:
             return self.thresholds[language]
         return self.thresholds.get("default", scorer.threshold(language))
+
+    def _files(self) -> dict[str, str]:
+        """Digests of the model's files and versions of the libraries that compute with them; no model is loaded."""
+        if self.encoder:
+            from filters import encoder
+
+            return encoder.fingerprint(self.encoder, str(self.heads))
+        path = MODEL if self.model is None else Path(self.model)
+        if _is_fasttext(path):
+            return {"model": _sha256(path).hex(), "fasttext": metadata.version("fasttext")}
+        return {"model": _sha256(path).hex(), "calibration": _sha256(path.with_suffix(".toml")).hex()}
 
     def _scorer(self) -> Scorer:
         """Models live in module-level caches, so that the stage pickles as its few arguments."""
@@ -292,16 +296,15 @@ class Toxicity(Stage):
 def _model(path: str | None) -> Scorer:
     if path is None:
         return embedded(str(MODEL))
+    return _fasttext(path) if _is_fasttext(Path(path)) else embedded(path)
+
+
+def _is_fasttext(path: Path) -> bool:
     try:
-        with Path(path).open("rb") as file:
-            start = file.read(4)
+        with path.open("rb") as file:
+            return file.read(4) == struct.pack("<i", FASTTEXT_MAGIC)
     except OSError as error:
-        raise ModelError(
-            f"toxicity model {path}: {error.strerror}; give the path of a .npz or fastText model"
-        ) from error
-    if start == struct.pack("<i", FASTTEXT_MAGIC):
-        return _fasttext(path)
-    return embedded(path)
+        raise ModelError(f"toxicity model {path}: {error.strerror}; give a .npz or fastText file") from error
 
 
 def label(fields: Mapping[str, Any]) -> str:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from manifests.schema import FairtroveError
+from pipeline.terminal import console, escaped, exits, fail, stderr
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,8 +21,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Curate web-scale text for language-model pretraining and account for every document.",
 )
-console = Console()
-stderr = Console(stderr=True)
 
 RecipeArgument = Annotated[
     str, typer.Argument(help="A TOML file, or a recipe that ships: sample, corpus, apertus.", show_default=False)
@@ -37,42 +32,11 @@ SetOption = Annotated[
 CorpusArgument = Annotated[Path, typer.Argument(help="Folder of a corpus.", show_default=False)]
 
 
-def _exits(command: Callable[..., None]) -> Callable[..., None]:
-    """Errors end in one line on stderr: exit code 2 for what the user gave, 1 for what went wrong on the way."""
-
-    @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        from pipeline.recipe import RecipeError
-
-        try:
-            command(*args, **kwargs)
-        except RecipeError as error:
-            _fail(str(error), 2)
-        except FairtroveError as error:
-            _fail(str(error), 1)
-        except KeyboardInterrupt:
-            _fail("interrupted; what was finished is kept, the same command goes on from there", 130)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
-
-    return run
-
-
-def _fail(message: str, code: int) -> None:
-    stderr.print(f"[bold red]error:[/] {_escaped(message)}", soft_wrap=True, highlight=False)
-    raise typer.Exit(code)
-
-
-def _escaped(message: str) -> str:
-    return message.replace("[", "\\[")
-
-
 @app.command(
     epilog="Example: [bold]fairtrove curate corpus --out out/mine --set source.web.path='pages/*.parquet' "
     "--set policy.web.robots.snapshot=robots.parquet[/]"
 )
-@_exits
+@exits
 def curate(
     recipe: RecipeArgument,
     out: Annotated[Path, typer.Option("--out", help="Folder of the corpus; made if missing, resumed if not.")],
@@ -109,10 +73,10 @@ def curate(
             skip_failed=skip_failed,
         )
     for outcome in result.failed:
-        stderr.print(f"[bold red]failed:[/] {_escaped(outcome.error or '')}", soft_wrap=True, highlight=False)
+        stderr.print(f"[bold red]failed:[/] {escaped(outcome.error or '')}", soft_wrap=True, highlight=False)
     if result.corpus is None:
         done = len(result.ran) + len(result.resumed) + len(result.adopted)
-        _fail(
+        fail(
             f"{len(result.failed)} of {len(plan.files)} input files failed ({out}/logs/failures has the details); the "
             f"other {done} are finished and kept. Mend them and run again, or publish without them: --skip-failed",
             1,
@@ -128,7 +92,7 @@ def curate(
     else:
         carried = len(result.adopted) + len(result.resumed)
         console.print(
-            f"Version {corpus.version} of [bold]{_escaped(corpus.run['recipe']['name'])}[/] is published: "
+            f"Version {corpus.version} of [bold]{escaped(corpus.run['recipe']['name'])}[/] is published: "
             f"{len(result.ran)} files curated" + (f", {carried} unchanged" if carried else "") + ".\n"
         )
         print_summary(console, corpus)
@@ -138,7 +102,7 @@ def curate(
 
 
 @app.command(epilog="Example: [bold]fairtrove plan apertus[/]")
-@_exits
+@exits
 def plan(
     recipe: RecipeArgument,
     set_: SetOption = None,
@@ -157,7 +121,7 @@ def plan(
 
 
 @app.command(epilog="Example: [bold]fairtrove audit out/sample --json | jq .passed[/]")
-@_exits
+@exits
 def audit(
     corpus: CorpusArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")] = False,
@@ -179,7 +143,7 @@ def audit(
 
 
 @app.command(epilog="Example: [bold]fairtrove report out/sample[/]")
-@_exits
+@exits
 def report(corpus: CorpusArgument) -> None:
     """Write the corpus's report, one self-contained HTML page, to CORPUS/report/index.html."""
     from manifests.corpus import open_corpus

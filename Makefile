@@ -44,7 +44,6 @@ setup-train: $(VENV)/.train ## the same with torch and transformers
 
 corpus: $(VENV)/.curate ## curate the sample, or RECIPE=… OUT=… (SET="key=value …" overrides)
 	@$(RUN) curate $(RECIPE) --out $(OUT) $(if $(WORKERS),--workers $(WORKERS)) $(foreach pair,$(SET),--set '$(pair)')
-	@$(RUN) report $(OUT)
 
 plan: $(VENV)/.curate ## check RECIPE=… and estimate its cost without running it
 	@$(RUN) plan $(RECIPE) $(foreach pair,$(SET),--set '$(pair)')

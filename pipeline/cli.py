@@ -55,6 +55,7 @@ def curate(
     An interrupted run is resumed by the same command; a finished one does nothing; a changed recipe re-runs what the
     change affects and publishes the next version.
     """
+    from manifests.report import write_report
     from pipeline.curate import curate as run
     from pipeline.curate import make_plan
     from pipeline.recipe import load_recipe
@@ -96,6 +97,8 @@ def curate(
             f"{len(result.ran)} files curated" + (f", {carried} unchanged" if carried else "") + ".\n"
         )
         print_summary(console, corpus)
+    if not (result.unchanged and (corpus.path / "report" / "index.html").is_file()):
+        write_report(corpus)
     print_paths(console, corpus)
     if result.failed:
         raise typer.Exit(1)

@@ -58,8 +58,9 @@ def print_summary(console: Console, corpus: Corpus) -> None:
     costs = read_costs(corpus.path)
     megabytes = costs.get("text_bytes", 0) / 1e6
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    timed = megabytes >= 5  # below, the loading of models is most of what a stage costs
     table.add_column("stage")
-    for heading in ("in", "excluded", "altered", "kept", "CPU ms/MB"):
+    for heading in ("in", "excluded", "altered", "kept", *(["CPU ms/MB"] if timed else [])):
         table.add_column(heading, justify="right")
     table.add_column("excluded by reason")
     for stage, totals in funnel(corpus).items():
@@ -73,7 +74,7 @@ def print_summary(console: Console, corpus: Corpus) -> None:
             f"{excluded:,}" if excluded else "·",
             f"{totals.altered:,}" if totals.altered else "·",
             f"{totals.left:,}",
-            f"{1000 * seconds / megabytes:.1f}" if megabytes else "·",
+            *([f"{1000 * seconds / megabytes:.1f}"] if timed else []),
             Text(", ".join(f"{reason} {rows:,}" for reason, rows in reasons), style="dim"),
         )
     console.print(table)
@@ -96,13 +97,12 @@ def print_summary(console: Console, corpus: Corpus) -> None:
 def print_paths(console: Console, corpus: Corpus) -> None:
     """Where to look next."""
     console.print("\nLook next:")
-    report = corpus.path / "report" / "index.html"
     for what, path in (
         ("shards", corpus.path / "shards"),
         ("manifests", corpus.manifest),
-        ("report", report if report.exists() else f"fairtrove report {shown(corpus.path)}"),
+        ("report", corpus.path / "report" / "index.html"),
     ):
-        console.print(f"  {what:10}{shown(path) if isinstance(path, Path) else path}", soft_wrap=True)
+        console.print(f"  {what:10}{shown(path)}", soft_wrap=True, highlight=False)
 
 
 def shown(path: Path) -> str:

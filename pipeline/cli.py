@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from pipeline.terminal import console, escaped, exits, fail, stderr
+from pipeline.terminal import UsageError, console, escaped, exits, fail, stderr
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,7 +39,7 @@ CorpusArgument = Annotated[Path, typer.Argument(help="Folder of a corpus.", show
 @exits
 def curate(
     recipe: RecipeArgument,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the corpus; made if missing, resumed if not.")],
+    out: Annotated[str, typer.Option("--out", help="Folder of the corpus; made if missing, resumed if not.")],
     workers: Annotated[
         int | None, typer.Option(min=1, help="Worker processes; all cores by default.", show_default=False)
     ] = None,
@@ -61,11 +61,13 @@ def curate(
     from pipeline.recipe import load_recipe
     from pipeline.table import print_paths, print_summary
 
+    if "://" in out:
+        raise UsageError(f"--out {out}: a corpus is written to a local or mounted folder; copy it when it is whole")
     plan = make_plan(load_recipe(recipe, set_ or []), limit)
     with _progress() as progress:
         result = run(
             plan,
-            out,
+            Path(out),
             workers or os.cpu_count() or 1,
             progress.start,
             progress.step,

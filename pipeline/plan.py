@@ -131,10 +131,10 @@ def print_plan(console: Console, recipe: Recipe, sample: int) -> bool:
         console.print()
         console.print(_cost_table(measured))
         console.print(f"extrapolated from the first {sample:,} documents of each source's smallest local file")
+    for problem in dict.fromkeys(plan.problem for plan in plans if plan.problem):
+        console.print(f"[bold red]error:[/] {escape(problem)}", soft_wrap=True, highlight=False)
     for plan in plans:
-        if plan.problem:
-            console.print(f"[bold red]error:[/] {escape(plan.problem)}", soft_wrap=True, highlight=False)
-        elif plan.note:
+        if plan.note and not plan.problem:
             console.print(f"[yellow]source.{plan.name}:[/] {escape(plan.note)}", soft_wrap=True, highlight=False)
     return not any(plan.problem for plan in plans)
 

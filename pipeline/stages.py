@@ -63,7 +63,10 @@ def _license_kind(source: Source) -> str:
 
 
 def _robots(table: Any) -> RecordedStage:
-    Snapshot.check(table.snapshot)
+    try:
+        Snapshot.check(table.snapshot)
+    except ValueError as error:
+        raise ValueError(f"{error} (or --set policy.<kind>.robots.snapshot=…)") from error
     agents = agent_list(table.agents) if isinstance(table.agents, str) else table.agents
     return Robots(table.snapshot, agents, table.star, table.unknown)
 

@@ -329,6 +329,11 @@ def _measured(row: Row, limit: int) -> tuple[str, int, Reason | None]:
         return "", 0, row.problem
     if row.text is None:
         return "", 0, Reason.MISSING_TEXT
+    if isinstance(row.text, bytes):  # a Parquet file without the string annotation
+        try:
+            row.text = row.text.decode()
+        except UnicodeDecodeError:
+            return "", 0, Reason.INVALID_UNICODE
     if not isinstance(row.text, str):
         return "", 0, Reason.UNREADABLE_ROW
     try:

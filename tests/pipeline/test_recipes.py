@@ -278,8 +278,8 @@ def test_a_missing_snapshot_is_an_error_of_the_recipe_and_names_key_and_file(tmp
         (MINIMAL + "policy = { toxcity = false }\n", "source.web.policy.toxcity", "did you mean `toxicity`?"),
         (
             MINIMAL + 'policy = { robots = { snapshto = "r" } }\n',
-            "source.web.policy.robots.snapshot",
-            "add it to the recipe or give --set source.web.policy.robots.snapshot=…",
+            "source.web.policy.robots.snapshto",
+            "did you mean `snapshot`?",
         ),
         (
             MINIMAL + '[policy.web.robots]\nsnapshot = "r"\nunkown = "keep"\n',

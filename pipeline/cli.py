@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from pipeline.cli_robots import app as robots_app
 from pipeline.terminal import UsageError, console, escaped, exits, fail, stderr
 
 app = typer.Typer(
@@ -21,6 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Curate web-scale text for language-model pretraining and account for every document.",
 )
+
+app.add_typer(robots_app, name="robots")
 
 RecipeArgument = Annotated[
     str, typer.Argument(help="A TOML file, or a recipe that ships: sample, corpus, apertus.", show_default=False)

@@ -120,8 +120,13 @@ def fetch(
         raise UsageError(f"--contact {contact!r}: {error}") from error
     limits = Limits(connect=min(10.0, timeout), read=min(10.0, timeout), total=timeout, private=private)
     columns = (TextColumn("fetching"), BarColumn(), MofNCompleteColumn(), TextColumn("hosts"), TimeElapsedColumn())
-    with Progress(*columns, console=stderr) as progress:
-        bar = progress.add_task("fetching", total=None)
+    progress = Progress(*columns, console=stderr)
+
+    def start(total: int, done: int) -> None:
+        progress.start()
+        progress.add_task("fetching", total=total, completed=done)
+
+    try:
         result = fetch_hosts(
             hosts,
             out,
@@ -129,9 +134,11 @@ def fetch(
             concurrency,
             limits,
             Retries(count=retries),
-            start=lambda total, done: progress.update(bar, total=total, completed=done),
-            step=lambda answer: progress.advance(bar),
+            start=start,
+            step=lambda answer: progress.advance(progress.task_ids[0]),
         )
+    finally:
+        progress.stop()
     _print_outcomes(result.outcomes)
     console.print(
         f"\n{result.built.rows:,} hosts in {escaped(str(out))}"

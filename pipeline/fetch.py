@@ -88,19 +88,19 @@ class Fetcher:
 
     async def fetch(self, host: str) -> Fetched:
         """What the origin `host` (`example.org`, `example.org:8080`) answers; failures are statuses, never raised."""
-        first: Failure | None = None
+        failure: Failure | None = None
         for scheme in ("https", "http"):
-            url = f"{scheme}://{host}/robots.txt"
             try:
-                return await self._follow(host, url)
+                return await self._follow(host, f"{scheme}://{host}/robots.txt")
             except FetchError as error:
-                first = error.failure if first is None else first
+                if failure is None or not error.unreached:  # of two, the one that got further says more
+                    failure = error.failure
                 if not error.unreached:
                     break
-            except Exception:  # one server in a million finds what nobody thought of; it must not end the others' run
-                first = Failure.PROTOCOL if first is None else first
+            except Exception:  # one server in a million finds what nobody thought of; the others' run goes on
+                failure = Failure.PROTOCOL
                 break
-        return Fetched(Answer(host, _now(), first, None))
+        return Fetched(Answer(host, _now(), failure, None))
 
     async def _follow(self, host: str, url: str) -> Fetched:
         for _ in range(MAX_REDIRECTS + 1):
@@ -221,6 +221,7 @@ class _Conversation:
         self._reader, self._writer, self._limits = reader, writer, limits
         self._protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEADER_BYTES)
         self._received = 0
+        self._start = b""
         self._ended = False
 
     async def get(self, host: str, path: str, agent: str) -> _Response:
@@ -279,11 +280,13 @@ class _Conversation:
             try:
                 event = self._protocol.next_event()
             except h11.RemoteProtocolError:
-                raise FetchError(Failure.INCOMPLETE if self._ended else Failure.PROTOCOL) from None
+                cut = self._ended and self._start.startswith(b"HTTP/")
+                raise FetchError(Failure.INCOMPLETE if cut else Failure.PROTOCOL) from None
             if event is not h11.NEED_DATA:
                 return event
             async with asyncio.timeout(self._limits.read):
                 block = await self._reader.read(1 << 16)
+            self._start = self._start or block[:16]
             self._received += len(block)
             self._ended = not block
             self._protocol.receive_data(block)

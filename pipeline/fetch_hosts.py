@@ -18,6 +18,7 @@ import asyncio
 import base64
 import fcntl
 import heapq
+import ipaddress
 import json
 import os
 import re
@@ -36,8 +37,8 @@ from pipeline.snapshot_sources import SnapshotSourceError
 from pipeline.snapshots import Answer, Built, Draft, Failure, Outcome, origin_key
 from pipeline.terminal import UsageError
 
-_KEY = re.compile(r"(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
-_MAX_HOST = 253  # octets in a name, RFC 1035
+_KEY = re.compile(r"(?:(?P<name>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)|\[(?P<ipv6>[0-9a-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?")
+_MAX_NAME = 253  # octets, RFC 1035
 _RESOLVERS = 64  # names looked up at the same time; each takes a thread
 _WORTH_RETRYING = frozenset({Failure.TIMEOUT, Failure.INCOMPLETE, 429})
 
@@ -130,9 +131,8 @@ def read_hosts(path: Path) -> list[str]:
             for number, line in enumerate(file, 1):
                 text = line.partition("#")[0].strip()
                 if text:
-                    key = origin_key(text) if not re.search(r"\s", text) else ""
-                    found = _KEY.fullmatch(key)
-                    if not found or len(key) > _MAX_HOST + 6 or int(found[1] or 1) > 65535:
+                    key = origin_key(text)
+                    if re.search(r"\s", text) or not _is_host(key):
                         raise UsageError(f"{path}: line {number}: {text[:80]!r} is no host; one host or URL per line")
                     keys.add(key)
     except (OSError, UnicodeDecodeError) as error:
@@ -140,6 +140,18 @@ def read_hosts(path: Path) -> list[str]:
     if not keys:
         raise UsageError(f"{path}: names no host; write one per line")
     return sorted(keys, key=lambda key: blake2b(key.encode(), digest_size=8).digest())
+
+
+def _is_host(key: str) -> bool:
+    found = _KEY.fullmatch(key)
+    if not found or int(found["port"] or 1) > 65535:
+        return False
+    if found["name"]:
+        return len(found["name"]) <= _MAX_NAME
+    try:
+        return bool(ipaddress.IPv6Address(found["ipv6"]))
+    except ValueError:
+        return False
 
 
 def told(answer: Answer) -> str:

@@ -280,7 +280,7 @@ class _Conversation:
             try:
                 event = self._protocol.next_event()
             except h11.RemoteProtocolError:
-                cut = self._ended and self._start.startswith(b"HTTP/")
+                cut = self._ended and b"HTTP/".startswith(self._start[:5])
                 raise FetchError(Failure.INCOMPLETE if cut else Failure.PROTOCOL) from None
             if event is not h11.NEED_DATA:
                 return event

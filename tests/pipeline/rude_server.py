@@ -56,7 +56,7 @@ class Rude:
                 else:
                     await behaviour(reader, writer, self)
                 await writer.drain()
-            except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
                 pass
             finally:
                 self._open -= 1

@@ -1,72 +1,82 @@
-"""robots.txt as it applies to a document's URL, with the deciding line, and the stage that applies it retroactively.
+"""Consent, applied retroactively: what a snapshot, the page itself and takedown requests say about a document's URL.
 
-The rule is RFC 9309, and Google's parser (google/robotstxt) where the RFC is silent. protego is the field's parser, but
-it departs from both, in seven of ten cases by allowing what the site forbids. The departures are in the reading of
-lines and in the ranking of rules, too deep to wrap, so this module reads and ranks on its own and keeps protego as the
-independent second evaluator (`independent_verdict`) that an audit runs beside it. Each departure of protego 0.7.0, with
-the URL asked, what protego says and what holds here (`tests/filters/test_robots.py` runs this table):
+Three kinds of statement meet here, and each keeps its own reason and evidence:
+1. a takedown request (`filters.takedown`), which needs no snapshot;
+2. the rules of robots.txt (`filters.robots_txt`): they bar a crawler, and so its corpus, from a URL;
+3. signals about training (`filters.signals`): they bar although robots.txt allows, since they answer another question.
+The first that bars is the reason. A statement in favour overrides none, and where nobody made a statement the document
+is *unknown*, counted apart and kept or excluded by policy, never "allowed".
 
-| point | robots.txt | agent, URL | protego | here |
-|---|---|---|---|---|
-| token found inside another | `User-agent: Applebot` `Disallow: /` | Applebot-Extended, /p | barred | allowed |
-| token with a version | `User-agent: CCBot/2.0` `Disallow: /` | CCBot, /p | allowed | barred |
-| text after a token | `User-agent: GPTBot, CCBot` `Disallow: /` | GPTBot, /p | allowed | barred |
-| `*` and more text | `User-agent: * (all)` `Disallow: /` | CCBot, /p | allowed | barred |
-| rank by re-quoted length | `User-agent: *` `Disallow: /*?` `Allow: /abc` | CCBot, /abc?x | barred | allowed |
-| byte order mark | BOM `User-agent: *` `Disallow: /p` | CCBot, /p | allowed | barred |
-| ended early | `User-agent: GPTBot` `Crawl-delay: 5` `User-agent: *` `Disallow: /` | GPTBot, / | allowed | barred |
-| line ends | `User-agent: *` `Disallow: /a<VT>b` | CCBot, /a | barred | allowed |
-| key with a suffix | `User-agent: *` `Disallowed: /p` | CCBot, /p | allowed | barred |
-| no colon, three words | `User-agent: *` `Disallow /p q` | CCBot, /p%20q | barred | allowed |
-| `$` inside a pattern | `User-agent: *` `Disallow: /a$b` | CCBot, /a%24b | barred | allowed |
-| reserved characters | `User-agent: *` `Disallow: /a%3Fb` | CCBot, /a?b | barred | allowed |
-| index.htm | `User-agent: *` `Disallow: /x/` `Allow: /x/index.htm` | CCBot, /x/ | barred | allowed |
-| size | rules after 500 KiB | | read | not read |
-
-Two deliberate steps beyond Google: a token may hold digits (`AI2Bot` would otherwise be read as `AI` and never match;
-names without digits are compared as Google does), and /robots.txt itself is always allowed (RFC 9309, 2.2.2). A token
-in a policy ends where it ends in a file, so `CCBot/2.0` asks for `CCBot`.
-
-What makes it fast: one regular expression over a file finds the few kinds of line that count, agents under equal rules
-share one evaluation (1.06 distinct rule sets per file for the paper's agents), a file without an effective Disallow
-needs no look at the URL, plain prefixes are one `startswith(tuple)`, and the rest is `str.find` without backtracking.
-Measured on one core: 0 disagreements with Google's parser, in verdict or line, over all 17,081 development files and
-10,000 mutants of them; reading and compiling 6,300 files/s of 4.2 KB; 270,000 URLs/s, which is 4.1 million agent checks
-per second for the paper's 15; the stage costs 10 CPU-ms per MB of text, most of it reading each host's file once.
+The stage costs FIGURE CPU-ms per MB of text on the development corpus, most of it reading each host's file once: it
+settles what an origin says once, and most hosts need no look at the URL.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import ipaddress
 import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import quote, unquote
+from typing import Any
 
 import idna
 import numpy as np
-import protego
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datatrove.data import Document
 
 from filters.decision import Action, Decision, Evidence
+from filters.robots_txt import (
+    MAX_BODY_BYTES,
+    MAX_LINE_BYTES,
+    MAX_RULE_CHARS,
+    RobotsTxt,
+    RuleSet,
+    allows,
+    as_bytes,
+    disallowed_agents,
+    evidence,
+    host_key,
+    independent_verdict,
+    origin,
+    parse,
+    request_path,
+    request_url,
+)
+from filters.signals import DEFAULT_SIGNALS, Answer, Finding, Says, Signal, Site, named_signals
 from filters.stage import Stage
+from filters.takedown import Line, Lines, TakedownList, open_takedown
+
+__all__ = [
+    "DEFAULT_SIGNALS",
+    "MAX_BODY_BYTES",
+    "MAX_LINE_BYTES",
+    "UNKNOWN_REASONS",
+    "Entry",
+    "Reason",
+    "Robots",
+    "RobotsTxt",
+    "Snapshot",
+    "SnapshotError",
+    "agent_list",
+    "disallowed_agents",
+    "evidence",
+    "host_key",
+    "independent_verdict",
+    "origin",
+    "request_path",
+    "request_url",
+    "settle",
+]
+
 
 # Bumped whenever a change here can change an answer.
-CODE_VERSION = "1"
-# RFC 9309, 2.5: a parser must read at least 500 kibibytes; Google drops the rest, and so do we.
-MAX_BODY_BYTES = 500 * 1024
-# Google's parser reads this much of a line: eight times 2,083, an old browser's limit on URLs, less the final NUL.
-MAX_LINE_BYTES = 2083 * 8 - 1
-MAX_RULE_CHARS = 200  # of a rule quoted as evidence
+CODE_VERSION = "2"
 
 AGENT_LISTS = Path(__file__).parent / "lists" / "agents.toml"
 
@@ -82,6 +92,8 @@ class Reason(StrEnum):
     NO_URL = "no_url"  # unknown: the document does not say where it is from
     AGENT_DISALLOWED = "agent_disallowed"
     STAR_DISALLOWED = "star_disallowed"
+    SIGNAL_RESERVED = "signal_reserved"  # a reservation about training other than a rule of robots.txt
+    TAKEDOWN = "takedown"  # its owner asked for removal
 
 
 UNKNOWN_REASONS = frozenset({Reason.FETCH_ERROR, Reason.PARSE_ERROR, Reason.HOST_UNKNOWN, Reason.NO_URL})
@@ -89,442 +101,6 @@ UNKNOWN_REASONS = frozenset({Reason.FETCH_ERROR, Reason.PARSE_ERROR, Reason.HOST
 
 class SnapshotError(ValueError):
     """A robots snapshot that cannot be read or lacks a column; the message names file, fault and remedy."""
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The rule: a robots.txt, an agent, a URL
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def disallowed_agents(robots_txt: bytes | str, agents: Sequence[str], url: str) -> set[str]:
-    """Which of `agents` may not crawl `url`.
-
-    Args:
-        robots_txt: the file as served, or its text.
-        agents: product tokens (case is ignored, a version after the token too), or `*` for everyone without a group.
-        url: as a crawler requests it, percent-encoded (RFC 3986); `request_url` encodes what is not.
-
-    Returns:
-        The members of `agents`, as given, that are disallowed.
-    """
-    path = request_path(url)
-    if path == "/robots.txt":
-        return set()
-    barred: set[str] = set()
-    for rule_set in _parse(_as_bytes(robots_txt)).rule_sets(tuple(agents)):
-        if rule_set.rules.can_bar and not _allows(rule_set.rules.match(path)):
-            barred.update(rule_set.agents)
-    return barred
-
-
-def evidence(robots_txt: bytes | str, agent: str, url: str) -> tuple[bool, int]:
-    """Whether `agent` may crawl `url`, and the 1-based number of the line that decides it, 0 when no line does.
-
-    The line is the one that Google's parser names: the longest matching rule, an Allow before a Disallow of the same
-    length, the earlier line among equals. A `Disallow:` without a value matches everything with length 0 and allows it.
-    """
-    path = request_path(url)
-    if path == "/robots.txt":
-        return True, 0
-    parsed = _parse(_as_bytes(robots_txt))
-    rank = parsed.rules_for(agent).match(path)
-    return _allows(rank), parsed.line(rank)
-
-
-def independent_verdict(robots_txt: bytes | str, agent: str, url: str) -> bool | None:
-    """What protego, untouched, says: True allowed, False not, None when it fails. The second evaluator of an audit.
-
-    It shares no code with `evidence`. Where the two differ, the table in this module's docstring should say why.
-    """
-    text = robots_txt if isinstance(robots_txt, str) else robots_txt.decode("utf-8", "replace")
-    try:
-        return bool(protego.Protego.parse(text).can_fetch(url, agent))
-    except Exception:  # protego raises ValueError, UnicodeError and others on URLs that urllib rejects
-        return None
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The rule: which file a URL falls under
-# ---------------------------------------------------------------------------------------------------------------------
-
-DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "ftp": 21}
-
-# Nine in ten URLs: nothing to normalise in the authority.
-_PLAIN_AUTHORITY = re.compile(r"https?://([a-z0-9-]+(?:\.[a-z0-9-]+)+)(?=[/?#]|\Z)")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?=//|\\\\)")
-_AUTHORITY_END = re.compile(r"[/?#\\]")
-_PORT = re.compile(r":([0-9]*)\Z")
-
-
-def origin(url: str) -> tuple[str, int | None]:
-    """The authority whose robots.txt covers `url` (RFC 9309, 2.3): host, and port unless it is the scheme's default.
-
-    The host is lower case, in punycode (UTS 46, as browsers do it), without user information and trailing dot. An IPv6
-    address has no brackets, as in `urllib.parse`; `host_key` puts them back. A URL without a host gives `("", None)`.
-    """
-    if plain := _PLAIN_AUTHORITY.match(url):
-        host = plain[1]
-        if "xn--" not in host and not host[-1].isdigit():
-            return host, None
-    url = url.strip("".join(map(chr, range(33)))).translate({9: None, 10: None, 13: None})
-    scheme = _SCHEME.match(url)
-    if scheme:
-        rest, default_port = url[scheme.end() + 2 :], DEFAULT_PORTS.get(scheme[0][:-1].lower())
-    elif url.startswith("//"):
-        rest, default_port = url[2:], None
-    else:
-        return "", None
-    return _authority(_AUTHORITY_END.split(rest, maxsplit=1)[0], default_port)
-
-
-def host_key(host: str, port: int | None) -> str:
-    """`host` or `host:port`, as snapshots and evidence write an origin."""
-    if ":" in host:
-        host = f"[{host}]"
-    return host if port is None else f"{host}:{port}"
-
-
-def _authority(authority: str, default_port: int | None) -> tuple[str, int | None]:
-    host = authority.rpartition("@")[2]
-    port = None
-    if number := _PORT.search(host):
-        host = host[: number.start()]
-        if number[1] and int(number[1][:9]) not in (default_port, 0):
-            port = int(number[1][:9])
-    if host.startswith("[") and host.endswith("]"):
-        try:
-            return ipaddress.IPv6Address(host[1:-1]).compressed, port
-        except ValueError:
-            return host[1:-1].lower(), port
-    if "%" in host:
-        host = unquote(host)
-    return _ascii_host(host), port
-
-
-@functools.lru_cache(maxsize=65536)
-def _ascii_host(host: str) -> str:
-    if not host.isascii():
-        try:
-            host = idna.encode(host, uts46=True).decode("ascii")
-        except (idna.IDNAError, UnicodeError):
-            try:  # names that today's registries refuse, such as emoji, still resolve
-                host = host.encode("idna").decode("ascii")
-            except UnicodeError:
-                host = host.encode("utf-8", "replace").decode("utf-8")  # lone surrogates fit no other file
-    return host.lower().rstrip(".")
-
-
-def request_url(url: str) -> str:
-    """`url` percent-encoded as a crawler sends it: other than ASCII encoded as UTF-8, hexadecimal digits upper case.
-
-    RFC 9309, 2.2.2 asks for this before the comparison; Google's parser, and so `evidence`, leaves it to the caller.
-    """
-    if not url.isascii():
-        url = quote(url, safe=_ASCII, encoding="utf-8", errors="surrogatepass")
-    if "%" in url:
-        url = _PERCENT.sub(lambda escape: escape[0].upper(), url)
-    return url
-
-
-_ASCII = "".join(map(chr, range(128)))
-_PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
-_HIGH_OCTET = re.compile(r"[\x80-\xff]")
-_PATH_START = re.compile(r"[/?;]")
-
-
-def request_path(url: str) -> str:
-    """Path, parameters and query of `url`, as Google's parser takes them: from the first `/`, `?` or `;` behind the
-    authority to the fragment, with a leading slash; `/` when there is none."""
-    start = 2 if url.startswith("//") else 0
-    scheme_end = url.find("://", start)
-    if scheme_end >= 0:
-        early = _PATH_START.search(url, start, scheme_end)
-        if early is None:
-            start = scheme_end + 3
-    found = _PATH_START.search(url, start)
-    if found is None:
-        return "/"
-    begin = found.start()
-    fragment = url.find("#")
-    if fragment >= 0:
-        if fragment < begin:
-            return "/"
-        path = url[begin:fragment]
-    else:
-        path = url[begin:]
-    return path if path[0] == "/" else "/" + path
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Reading a file: lines to groups
-# ---------------------------------------------------------------------------------------------------------------------
-
-# A line that counts: its key by Google's prefixes and typos, then a colon and a value; or, for want of a colon, white
-# space and exactly one word. Group 1 is the key, 2 the value after a colon, 3 that word. \n comes first because the
-# engine then skips from line to line at memory speed; `_prepare` puts one before the first line.
-_LINE = re.compile(
-    r"\n[ \t\v\f]*(user[- ]?agent|allow|dis(?:allow|sallow|salow|alow|allaw)|diasllow)"
-    r"(?:[^:#\n]*:([^#\n]*)|[^ \t:#\n]*[ \t]+([^ \t:#\n]+)[ \t\v\f]*(?=[#\n]|\Z))",
-    re.IGNORECASE | re.ASCII,
-)
-_OTHER_DIRECTIVE = re.compile(
-    r"\n[ \t\v\f]*(?:site-?map|crawl-delay|host|request-rate|content-signal|content-usage|license|clean-param)[^:\n]*:",
-    re.IGNORECASE | re.ASCII,
-)
-_BLANK = " \t\v\f"  # ASCII white space within a line; str.strip() alone would take NBSP and others too
-_TOKEN = re.compile(r"[A-Za-z0-9_-]*")
-_DIGITS = re.compile(r"[0-9].*", re.DOTALL)
-
-# A rule that fits, as one number, so that the greatest is the one that decides: length of the pattern in octets (the
-# longest match wins), then whether it allows (it wins a tie), then how early its line is.
-_ALLOW_BIT = 1 << 32
-_LENGTH_SHIFT = 33
-_NO_RECORD = _ALLOW_BIT - 1
-_NOTHING_FITS = _ALLOW_BIT | 0  # allowed, and by no line
-
-
-def _allows(rank: int) -> bool:
-    return bool(rank & _ALLOW_BIT)
-
-
-class RobotsTxt:
-    """A parsed file: groups by token, each with its raw rules, compiled when an agent first needs them."""
-
-    def __init__(self, body: bytes):
-        self.body = body
-        self.empty = True  # no line that counts
-        self._groups: list[list[tuple[str, int]]] = []  # per group its rules: value, rank without the length
-        self._by_token: dict[str, list[int]] = {}  # token as we cut it (with digits) -> its groups
-        self._by_google_token: dict[str, list[int]] = {}  # token as Google cuts it (before a digit)
-        self._star: list[int] = []
-        self._compiled: dict[tuple[int, ...], Rules] = {}
-        self._plans: dict[tuple[str, ...], list[RuleSet]] = {}
-        self._lines: list[tuple[int, str]] | None = None
-        self._read()
-
-    def _read(self) -> None:
-        rules: list[tuple[str, int]] | None = None
-        closed = True  # a rule was seen since the last user-agent line, so the next one starts a group
-        record = -1
-        for record, (key, value, word) in enumerate(_LINE.findall(_prepare(self.body))):
-            letter = key[0]
-            if letter not in "uU":
-                if rules is not None:
-                    closed = True
-                    rank = _NO_RECORD - record
-                    if letter in "aA":
-                        rank |= _ALLOW_BIT
-                    rules.append((value.strip(_BLANK) if value else word, rank))
-                continue
-            if closed:
-                closed, rules = False, []
-                self._groups.append(rules)
-            group = len(self._groups) - 1
-            agent = (value or word).strip(_BLANK)
-            if agent[:1] == "*" and (len(agent) == 1 or agent[1] in _BLANK):
-                if group not in self._star:
-                    self._star.append(group)
-            else:
-                token = _TOKEN.match(agent)[0].lower()  # type: ignore[index]
-                self._by_token.setdefault(token, []).append(group)
-                self._by_google_token.setdefault(_DIGITS.sub("", token), []).append(group)
-        self.empty = record < 0
-
-    def _groups_for(self, agent: str) -> tuple[tuple[int, ...], str]:
-        """The groups an agent obeys and on what basis: `named` or `star`."""
-        token, has_digits = _product_token(agent)
-        named = (self._by_token if has_digits else self._by_google_token).get(token)
-        if named is not None and token:
-            return tuple(dict.fromkeys(named)), "named"
-        return tuple(self._star), "star"
-
-    def rules_for(self, agent: str) -> Rules:
-        """The merged rules of the agent's groups, or else of the `*` groups (RFC 9309, 2.2.1)."""
-        return self._compile(self._groups_for(agent)[0])
-
-    def rule_sets(self, agents: tuple[str, ...]) -> list[RuleSet]:
-        """The distinct rule sets that `agents` fall under, in the order of their first agent."""
-        plan = self._plans.get(agents)
-        if plan is None:
-            by_groups: dict[tuple[tuple[int, ...], str], list[str]] = {}
-            for agent in agents:
-                by_groups.setdefault(self._groups_for(agent), []).append(agent)
-            plan = [RuleSet(self._compile(groups), basis, tuple(of)) for (groups, basis), of in by_groups.items()]
-            self._plans[agents] = plan
-        return plan
-
-    def _compile(self, groups: tuple[int, ...]) -> Rules:
-        rules = self._compiled.get(groups)
-        if rules is None:
-            rules = self._compiled[groups] = Rules(rule for group in groups for rule in self._groups[group])
-        return rules
-
-    def line(self, rank: int) -> int:
-        """1-based number of the line behind a rank, 0 for none."""
-        return self._line(rank)[0]
-
-    def rule(self, rank: int) -> str:
-        """The line behind a rank as written, at most 200 characters."""
-        return self._line(rank)[1]
-
-    def _line(self, rank: int) -> tuple[int, str]:
-        if rank == _NOTHING_FITS:
-            return 0, ""
-        if self._lines is None:  # only who is excluded needs line numbers, so they are counted on demand
-            prepared = _prepare(self.body)
-            self._lines, line, counted = [], 0, 0
-            for found in _LINE.finditer(prepared):
-                line += prepared.count("\n", counted, found.start() + 1)
-                counted = found.start() + 1
-                end = prepared.find("\n", counted)
-                text = prepared[counted : len(prepared) if end < 0 else end].strip(_BLANK)
-                self._lines.append((line, text.encode("latin-1").decode("utf-8", "replace")[:MAX_RULE_CHARS]))
-        return self._lines[_NO_RECORD - (rank & _NO_RECORD)]
-
-    @property
-    def looks_like_something_else(self) -> bool:
-        """True for a page or a binary without a single directive, served in place of a robots.txt."""
-        if not self.empty or not self.body:
-            return False
-        if _OTHER_DIRECTIVE.search(_prepare(self.body)):
-            return False
-        head = self.body[:4096].lstrip(b"\xef\xbb\xbf \t\r\n\v\f")
-        if head[:1] in (b"<", b"{") or b"<html" in head.lower():
-            return True
-        controls = sum(byte < 9 or 13 < byte < 32 for byte in head)
-        return controls * 20 > len(head)
-
-
-class Rules:
-    """The compiled rules of one agent: which of them fits a path and wins."""
-
-    def __init__(self, rules: Iterable[tuple[str, int]]):
-        best: dict[str, int] = {}  # of equal patterns only the winner matters
-        self.can_bar = False
-        for pattern, rank in rules:
-            if "%" in pattern or not pattern.isascii():
-                pattern = _pattern(pattern)
-            rank |= len(pattern) << _LENGTH_SHIFT
-            if rank > best.get(pattern, 0):
-                best[pattern] = rank
-            if not rank & _ALLOW_BIT:
-                if pattern:
-                    self.can_bar = True
-            elif "/index.htm" in pattern:  # Google: an index page is its folder
-                slash = pattern.rfind("/")
-                if pattern.startswith("/index.htm", slash):
-                    pattern = pattern[: slash + 1] + "$"
-                    rank = (rank & (2 * _ALLOW_BIT - 1)) | len(pattern) << _LENGTH_SHIFT
-                    best[pattern] = max(best.get(pattern, 0), rank)
-        # An empty value fits everything with length 0 and bars nothing.
-        self._default = best.pop("", _NOTHING_FITS) | _ALLOW_BIT
-        self._prefixes: dict[str, int] = {}
-        self._exact: dict[str, int] = {}
-        self._wildcards: list[tuple[int, str, list[str], str, bool]] = []
-        for pattern, rank in best.items():
-            if "*" in pattern:
-                anchored = pattern[-1] == "$"
-                head, *middle, tail = (pattern[:-1] if anchored else pattern).split("*")
-                self._wildcards.append((rank, head, middle, tail, anchored))
-            elif pattern[-1] == "$":
-                self._exact[pattern[:-1]] = rank
-            else:
-                self._prefixes[pattern] = rank
-        self._wildcards.sort(reverse=True)
-        self._any_prefix = tuple(self._prefixes)
-        self._lengths = sorted(set(map(len, self._any_prefix)), reverse=True)
-
-    def match(self, path: str) -> int:
-        """The rank of the rule that decides for `path`; `_allows` reads the verdict from it."""
-        winner = self._default
-        if path.startswith(self._any_prefix):
-            for length in self._lengths:
-                found = self._prefixes.get(path[:length])
-                if found is not None:
-                    winner = found
-                    break
-        if self._exact:
-            winner = max(winner, self._exact.get(path, 0))
-        for wildcard in self._wildcards:
-            if wildcard[0] < winner:
-                break
-            if path.startswith(wildcard[1]) and _wildcard_fits(path, wildcard):
-                return wildcard[0]
-        return winner
-
-
-@functools.lru_cache(maxsize=4096)
-def _product_token(agent: str) -> tuple[str, bool]:
-    """The token of a policy's agent as files name it, and whether it holds digits."""
-    token = _TOKEN.match(agent)[0].lower()  # type: ignore[index]
-    return token, bool(_DIGITS.search(token))
-
-
-class RuleSet(NamedTuple):
-    """Agents that obey the same rules on the same basis."""
-
-    rules: Rules
-    basis: str  # "named" or "star"
-    agents: tuple[str, ...]
-
-
-def _wildcard_fits(path: str, wildcard: tuple[int, str, list[str], str, bool]) -> bool:
-    """Whether the rest of a pattern fits behind its head. The leftmost place for each part is as good as any, so there
-    is nothing to backtrack into."""
-    _, head, middle, tail, anchored = wildcard
-    position = len(head)
-    for part in middle:
-        position = path.find(part, position)
-        if position < 0:
-            return False
-        position += len(part)
-    if anchored:
-        return len(path) - len(tail) >= position and path.endswith(tail)
-    return path.find(tail, position) >= 0
-
-
-def _pattern(value: str) -> str:
-    """A rule's value as Google compares it: octets above 127 percent-encoded, escapes in upper case."""
-    if "%" in value:
-        value = _PERCENT.sub(lambda escape: escape[0].upper(), value)
-    return _HIGH_OCTET.sub(lambda octet: f"%{ord(octet[0]):02X}", value)
-
-
-def _prepare(body: bytes) -> str:
-    """The lines that count for a parser: limits applied, byte order mark off, \\n as the only line end, one put first.
-
-    As latin-1, one character per octet: string operations are faster than those on bytes, and nothing is lost.
-
-    A body over the limit is cut behind its last whole line, so that a rule cut in two does not become a shorter one.
-    """
-    if len(body) > MAX_BODY_BYTES:
-        body = body[:MAX_BODY_BYTES]
-        end = max(body.rfind(b"\n"), body.rfind(b"\r"))
-        if end >= 0:
-            body = body[: end + 1]
-    for octet in b"\xef\xbb\xbf":  # Google skips a cut-off mark too
-        if body[:1] != bytes((octet,)):
-            break
-        body = body[1:]
-    if b"\r" in body:
-        body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    if len(body) > MAX_LINE_BYTES:
-        lines = body.split(b"\n")
-        if max(map(len, lines)) > MAX_LINE_BYTES:
-            body = b"\n".join(line[:MAX_LINE_BYTES] for line in lines)
-    if b"\0" in body:  # NUL ends what Google reads of a line
-        body = re.sub(rb"\0[^\n]*", b"", body)
-    return (b"\n" + body).decode("latin-1")
-
-
-def _as_bytes(robots_txt: bytes | str) -> bytes:
-    return robots_txt.encode("utf-8", "surrogatepass") if isinstance(robots_txt, str) else bytes(robots_txt)
-
-
-# Hosts share bodies (13,388 distinct ones among 23,619 hosts), and a batch asks about one host many times.
-@functools.lru_cache(maxsize=8192)
-def _parse(body: bytes) -> RobotsTxt:
-    return RobotsTxt(body)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -550,6 +126,7 @@ class Entry:
         status: HTTP status of the fetch, None when the source did not record it.
         fetched_at: date of the fetch, ISO 8601, None when not recorded.
         body: the file as stored, None when there was none.
+        tdmrep, ai_txt: the same of /.well-known/tdmrep.json and /ai.txt.
     """
 
     host: str
@@ -557,11 +134,17 @@ class Entry:
     status: int | None
     fetched_at: str | None
     body: bytes | None
+    tdmrep: bytes | None = None
+    ai_txt: bytes | None = None
 
     @property
     def body_sha256(self) -> bytes | None:
         """SHA-256 of the body, 32 bytes."""
         return None if self.body is None else hashlib.sha256(self.body).digest()
+
+    def file(self, name: str) -> bytes | None:
+        """A file of the origin: `body` for its robots.txt, or by the signal it carries `tdmrep` or `ai-txt`."""
+        return {"body": self.body, "tdmrep": self.tdmrep, "ai-txt": self.ai_txt}[name]
 
 
 def settle(entry: Entry | None) -> Reason | RobotsTxt:
@@ -573,7 +156,7 @@ def settle(entry: Entry | None) -> Reason | RobotsTxt:
         return Reason.NO_FILE
     if entry.body is None or (status is not None and not 200 <= status < 300):
         return Reason.FETCH_ERROR
-    parsed = _parse(entry.body)
+    parsed = parse(entry.body)
     return Reason.PARSE_ERROR if parsed.looks_like_something_else else parsed
 
 
@@ -581,12 +164,16 @@ class Snapshot:
     """A Parquet file of fetched robots.txt files, looked up by origin.
 
     Columns: `host` (may carry `:port`; in any case, as a URL or with an IDN it is found all the same), `status`, the
-    body in `body`, `robots_txt` or `content` (binary or text), and optionally `fetched_at`. Of several rows for one
-    origin the newest `fetched_at` counts, then the last. Columns stay in Arrow memory and the index is two numpy arrays
-    of 8 bytes per row (hash of the key, row), an eighth of a dict of strings.
+    body in `body`, `robots_txt` or `content` (binary or text), and optionally `fetched_at`. Two more optional columns,
+    `tdmrep` and `ai_txt`, hold the bodies of an origin's /.well-known/tdmrep.json and /ai.txt (binary or text; null:
+    not asked for, or not served): columns and not rows, since files of one origin are fetched together, and so a
+    snapshot without them loads as before. Of several rows for one origin the newest `fetched_at` counts, then the last,
+    and it counts as a whole: who merges snapshots carries the two columns over. Columns stay in Arrow memory and the
+    index is two numpy arrays of 8 bytes per row (hash of the key, row), an eighth of a dict of strings.
     """
 
     BODY_COLUMNS = ("body", "robots_txt", "content")
+    OTHER_FILES = ("tdmrep", "ai_txt")
 
     def __init__(self, path: str | Path, table: pa.Table, sha256: str):
         self.path = str(path)
@@ -595,6 +182,7 @@ class Snapshot:
         self._statuses: pa.ChunkedArray = table["status"]
         self._bodies: pa.ChunkedArray = table["body"]
         self._dates: pa.ChunkedArray | None = table["fetched_at"] if "fetched_at" in table.column_names else None
+        self._others = {name: table[name] for name in self.OTHER_FILES if name in table.column_names}
         keys = np.fromiter((hash(_snapshot_key(host)) for host in _values(self._hosts)), np.int64, len(table))
         self._rows = np.argsort(keys, kind="stable")
         self._keys = keys[self._rows]
@@ -648,6 +236,12 @@ class Snapshot:
                 raise SnapshotError(
                     f"robots snapshot {path}: column {name} is {kind}; host is text, status integer, body binary"
                 )
+        for name in cls.OTHER_FILES:
+            if name in schema.names:
+                kind = schema.field(name).type
+                if not (_is_text(kind) or _is_binary(kind) or pa.types.is_null(kind)):
+                    raise SnapshotError(f"robots snapshot {path}: column {name} is {kind}; it holds bodies, binary")
+                columns[name] = name
         columns["body"] = str(body)
         if "fetched_at" in schema.names:
             columns["fetched_at"] = "fetched_at"
@@ -668,8 +262,12 @@ class Snapshot:
             return None
         row = newest[1]
         body = self._bodies[row].as_py()
-        body = None if body is None else _as_bytes(body)
-        return Entry(host, port, self._statuses[row].as_py(), self._date(row), body)
+        body = None if body is None else as_bytes(body)
+        entry = Entry(host, port, self._statuses[row].as_py(), self._date(row), body)
+        if self._others:
+            others = {name: column[row].as_py() for name, column in self._others.items()}
+            entry = replace(entry, **{name: as_bytes(file) for name, file in others.items() if file is not None})
+        return entry
 
     def _date(self, row: int) -> str | None:
         value: Any = None if self._dates is None else self._dates[row].as_py()
@@ -723,7 +321,8 @@ _MAX_HOSTS_HELD = 20_000  # with their compiled rules, some 20 kB each
 
 
 class Robots(Stage):
-    """Exclude documents whose site bars a policy agent from their URL, whenever the text was crawled.
+    """Exclude documents whose owner does not want them trained on, as far as a machine can read it, whenever the text
+    was crawled.
 
     Args:
         snapshot: path of the snapshot (see `Snapshot`).
@@ -733,8 +332,13 @@ class Robots(Stage):
             what the published corpus did (half of its removals rest on `*` alone), and the evidence tells the two
             bases apart so that the other reading can be counted. `ignore` heeds only groups that name an agent.
         unknown: `keep` or `exclude` documents of which nobody knows what their site says; either way they carry the
-            reason why it is unknown and are never recorded as allowed.
+            reason why it is unknown and are never recorded as allowed. A signal may bar them all the same.
         exclusion_writer: see `Stage`.
+        signals: names of `filters.signals.SIGNALS` that count, in the order in which they are asked. The default is
+            what an owner says in machine-readable form about *training*: `content-signal`, `content-usage`, `tdmrep`,
+            `noai` and `ai-txt`. It leaves out `rsl`, since a declared licence nobody has read may well permit it, and
+            `noarchive`, which speaks of copies shown to readers. An empty list leaves robots.txt alone.
+        takedown: path of a list of removal requests (see `filters.takedown`). Given, it counts before all else.
     """
 
     name = "🤖 robots.txt"
@@ -747,37 +351,60 @@ class Robots(Stage):
         star: str = "counts",
         unknown: str = "keep",
         exclusion_writer: Any = None,
+        signals: Sequence[str] | None = DEFAULT_SIGNALS,
+        takedown: str | Path | None = None,
     ):
         super().__init__(exclusion_writer)
         if star not in ("counts", "ignore"):
             raise ValueError(f'star is "counts" or "ignore", not {star!r}')
         if unknown not in ("keep", "exclude"):
             raise ValueError(f'unknown is "keep" or "exclude", not {unknown!r}')
+        if isinstance(signals, str):
+            raise ValueError(f'signals is a list of names, like ["{signals}"], not {signals!r}')
         self.snapshot = str(snapshot)
         self.agents = agent_list(agents or "paper") if agents is None or isinstance(agents, str) else tuple(agents)
         self.star = star
         self.unknown = unknown
+        self.signals = tuple(signal.name for signal in named_signals(DEFAULT_SIGNALS if signals is None else signals))
+        self.takedown = None if takedown is None else str(takedown)
+        self._asked = named_signals(self.signals)
+        self._page_fields = frozenset(field for signal in self._asked for field in signal.page_fields)
         self._opened: Snapshot | None = None
-        self._hosts: dict[tuple[str, int | None], Decision | _HostRules] = {}
+        self._requests: TakedownList | None = None
+        self._hosts: dict[tuple[str, int | None], _Host] = {}
+        self._nowhere = _Host(None, self._asked, self.agents, self._unknown(Reason.NO_URL, None))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_opened": None, "_hosts": {}}
+        return {**self.__dict__, "_opened": None, "_requests": None, "_hosts": {}}
+
+    def check(self) -> None:
+        """Raise `SnapshotError` or `TakedownError` unless the files are what they should be."""
+        Snapshot.check(self.snapshot)
+        self._takedown()
 
     def decide(self, documents: Sequence[Document]) -> list[Decision]:
         """One decision per document; documents of one host are settled together."""
-        no_url = self._unknown(Reason.NO_URL, None)
-        decisions = [no_url] * len(documents)
+        decisions = [self._nowhere.decide("")] * len(documents)
         by_origin: dict[tuple[str, int | None], list[int]] = {}
+        speaking: set[int] = set()  # documents with headers or meta elements that may say something
         for place, document in enumerate(documents):
-            url = document.metadata.get("url")
-            if url and isinstance(url, str):
-                where = origin(url)
-                if where[0]:
-                    by_origin.setdefault(where, []).append(place)
+            metadata = document.metadata
+            if not self._page_fields.isdisjoint(metadata):
+                speaking.add(place)
+            url = metadata.get("url")
+            where = origin(url) if url and isinstance(url, str) else _NO_ORIGIN
+            if where[0]:
+                by_origin.setdefault(where, []).append(place)
+            elif place in speaking:
+                decisions[place] = self._nowhere.decide("", metadata)
         for where, places in by_origin.items():
             host = self._host(where)
             for place in places:
-                decisions[place] = host if isinstance(host, Decision) else host.decide(documents[place].metadata["url"])
+                metadata = documents[place].metadata
+                if place in speaking:
+                    decisions[place] = host.decide(metadata["url"], metadata)
+                else:
+                    decisions[place] = host.fixed or host.decide(metadata["url"])
         return decisions
 
     def fingerprint(self) -> dict[str, str]:
@@ -787,27 +414,42 @@ class Robots(Stage):
             "agents": ",".join(self.agents),
             "star": self.star,
             "unknown": self.unknown,
+            "signals": ",".join(self.signals),
             "idna": idna.__version__,
         }
 
     def pins(self) -> dict[str, str]:
-        """Digests of the files behind this stage. Not in `fingerprint`: a newer snapshot need not change a task."""
-        return {"snapshot_sha256": self._snapshot().sha256}
+        """Digests of the files behind this stage. Not in `fingerprint`: a newer snapshot or a longer list of takedown
+        requests need not change a task."""
+        requests = self._takedown()
+        return {
+            "snapshot_sha256": self._snapshot().sha256,
+            **({"takedown_sha256": requests.sha256} if requests else {}),
+        }
 
     def evidence_digest(self, hosts: Iterable[tuple[str, int | None]]) -> str:
-        """SHA-256, in hexadecimal, over what the snapshot says about these origins, in any order.
+        """SHA-256, in hexadecimal, over what snapshot and takedown list say about these origins, in any order.
 
         Equal digests mean equal evidence, so a task whose hosts say the same in a newer snapshot need not run again.
+        It covers the files that the policy's signals consult and no others.
         """
-        snapshot = self._snapshot()
+        snapshot, requests = self._snapshot(), self._takedown()
         lines = []
         for host, port in sorted(set(hosts), key=lambda origin: host_key(*origin)):
             entry = snapshot.lookup(host, port)
             if entry is None:
-                lines.append(f"{host_key(host, port)}\t-\t-\t-\n")
+                line = f"{host_key(host, port)}\t-\t-\t-"
             else:
                 digest = entry.body_sha256.hex() if entry.body_sha256 else "-"
-                lines.append(f"{host_key(host, port)}\t{entry.status}\t{entry.fetched_at}\t{digest}\n")
+                line = f"{host_key(host, port)}\t{entry.status}\t{entry.fetched_at}\t{digest}"
+                for name in ("tdmrep", "ai-txt"):
+                    body = entry.file(name) if name in self.signals else None
+                    if body is not None:
+                        line += f"\t{name}={hashlib.sha256(body).hexdigest()}"
+            about = requests.about(host, port) if requests else None
+            if about:
+                line += f"\ttakedown={about.digest}"
+            lines.append(f"{line}\n")
         return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
     def _snapshot(self) -> Snapshot:
@@ -817,7 +459,12 @@ class Robots(Stage):
             self._opened = _open_snapshot(self.snapshot, found.st_size, found.st_mtime_ns)
         return self._opened
 
-    def _host(self, where: tuple[str, int | None]) -> Decision | _HostRules:
+    def _takedown(self) -> TakedownList | None:
+        if self._requests is None and self.takedown is not None:
+            self._requests = open_takedown(self.takedown)
+        return self._requests
+
+    def _host(self, where: tuple[str, int | None]) -> _Host:
         host = self._hosts.get(where)
         if host is None:
             if len(self._hosts) >= _MAX_HOSTS_HELD:
@@ -825,20 +472,29 @@ class Robots(Stage):
             host = self._hosts[where] = self._settle_host(where)
         return host
 
-    def _settle_host(self, where: tuple[str, int | None]) -> Decision | _HostRules:
+    def _settle_host(self, where: tuple[str, int | None]) -> _Host:
         entry = self._snapshot().lookup(*where)
         settled = settle(entry)
-        if isinstance(settled, Reason):
-            if settled in UNKNOWN_REASONS:
-                return self._unknown(settled, entry, where)
-            return _KEEP[settled]
-        assert entry is not None
+        requests = self._takedown()
+        parsed = None if isinstance(settled, Reason) else settled
+        says = _SILENCE
+        if (parsed and parsed.directives) or (entry and (entry.tdmrep or entry.ai_txt)):
+            site = Site(parsed, entry.tdmrep, entry.ai_txt)  # type: ignore[union-attr]
+            found = {signal.name: signal.of_site(site, self.agents) for signal in self._asked}
+            says = {name: said for name, said in found.items() if said is not None}
+        if not isinstance(settled, Reason):
+            otherwise = _KEEP[Reason.ALLOWED]
+        elif settled in UNKNOWN_REASONS:
+            otherwise = self._unknown(settled, entry, where)
+        else:
+            otherwise = _KEEP[settled]
         rule_sets = [
             rule_set
-            for rule_set in settled.rule_sets(self.agents)
+            for rule_set in (parsed.rule_sets(self.agents) if parsed else ())
             if rule_set.rules.can_bar and (self.star == "counts" or rule_set.basis == "named")
         ]
-        return _HostRules(entry, settled, rule_sets, self.agents) if rule_sets else _KEEP[Reason.ALLOWED]
+        about = requests.about(*where) if requests else None
+        return _Host(where, self._asked, self.agents, otherwise, entry, about, parsed, rule_sets, says)
 
     def _unknown(self, reason: Reason, entry: Entry | None, where: tuple[str, int | None] | None = None) -> Decision:
         if self.unknown == "keep":
@@ -857,42 +513,133 @@ class Robots(Stage):
         )
 
 
-class _HostRules:
-    """The rule sets of a host that can bar a policy agent, to be asked for each URL."""
+_NO_ORIGIN: tuple[str, int | None] = ("", None)
+_SILENCE: Mapping[str, Any] = {}
 
-    __slots__ = ("_agents", "_decisions", "_entry", "_parsed", "_rule_sets")
 
-    def __init__(self, entry: Entry, parsed: RobotsTxt, rule_sets: list[RuleSet], agents: tuple[str, ...]):
-        self._entry, self._parsed, self._rule_sets, self._agents = entry, parsed, rule_sets, agents
-        self._decisions: dict[tuple[int | None, ...], Decision] = {}  # by the ranks that bar: URLs share evidence
+class _Host:
+    """All that is known of an origin, to be asked for each document.
 
-    def decide(self, url: str) -> Decision:
+    `fixed` is the decision for every document whose page says nothing itself, None when it depends on the URL.
+    """
+
+    __slots__ = (
+        "_agents",
+        "_asked",
+        "_decisions",
+        "_entry",
+        "_otherwise",
+        "_parsed",
+        "_rule_sets",
+        "_says",
+        "_takedown",
+        "_where",
+        "fixed",
+    )
+
+    def __init__(
+        self,
+        where: tuple[str, int | None] | None,
+        asked: tuple[Signal, ...],
+        agents: tuple[str, ...],
+        otherwise: Decision,
+        entry: Entry | None = None,
+        takedown: Lines | None = None,
+        parsed: RobotsTxt | None = None,
+        rule_sets: Sequence[RuleSet] = (),
+        says: Mapping[str, Says] = _SILENCE,
+    ):
+        self._where, self._asked, self._agents, self._otherwise = where, asked, agents, otherwise
+        self._entry, self._takedown, self._parsed, self._rule_sets = entry, takedown, parsed, rule_sets
+        self._says = says  # by signal, what the origin's files say
+        self._decisions: dict[Any, Decision] = {}  # by what bars: URLs share evidence
+        self.fixed: Decision | None = None
+        if takedown and takedown.whole:
+            self.fixed = self._taken_down(takedown.whole)
+        elif not takedown and not rule_sets and not says:
+            self.fixed = otherwise
+
+    def decide(self, url: str, metadata: Mapping[str, Any] = _SILENCE) -> Decision:
+        if self._takedown and (line := self._takedown.covering(url)):
+            return self._taken_down(line)
         path = request_path(request_url(url))
-        ranks = [rule_set.rules.match(path) for rule_set in self._rule_sets]
-        if all(map(_allows, ranks)) or path == "/robots.txt":
-            return _KEEP[Reason.ALLOWED]
-        barring = tuple(None if _allows(rank) else rank for rank in ranks)
+        if self._rule_sets:
+            ranks = [rule_set.rules.match(path) for rule_set in self._rule_sets]
+            if not all(map(allows, ranks)) and path != "/robots.txt":
+                return self._disallowed(tuple(None if allows(rank) else rank for rank in ranks))
+        if metadata or self._says:
+            for signal in self._asked:
+                found = signal.answer(self._says.get(signal.name), path, metadata, self._agents)
+                if found.answer is Answer.DISALLOWED:
+                    return self._reserved(signal, found)
+        return self._otherwise
+
+    def _disallowed(self, barring: tuple[int | None, ...]) -> Decision:
+        """The decision when each rule set is barred by the rule of this rank, or not (None)."""
         decision = self._decisions.get(barring)
         if decision is None:
-            decision = self._decisions[barring] = self._exclude(barring)
+            decision = self._decisions[barring] = self._by_rules(barring)
         return decision
 
-    def _exclude(self, barring: tuple[int | None, ...]) -> Decision:
-        """The decision when each rule set is barred by the rule of this rank, or not (None)."""
+    def _by_rules(self, barring: tuple[int | None, ...]) -> Decision:
+        assert self._entry is not None
+        assert self._parsed is not None
         barred = [(rule_set, rank) for rule_set, rank in zip(self._rule_sets, barring, strict=True) if rank is not None]
         names = {agent for rule_set, _ in barred for agent in rule_set.agents}
         first, rank = next((pair for pair in barred if pair[0].basis == "named"), barred[0])
-        entry = self._entry
         found = Evidence(
             "robots.txt",
-            host=host_key(entry.host, entry.port),
+            host=self._name,
             agents=",".join(agent for agent in self._agents if agent in names),
             basis=first.basis,
             line=self._parsed.line(rank),
             rule=self._parsed.rule(rank),
-            body_sha256=entry.body_sha256,
-            fetched_at=entry.fetched_at,
-            status=entry.status,
+            body_sha256=self._entry.body_sha256,
+            fetched_at=self._entry.fetched_at,
+            status=self._entry.status,
         )
         reason = Reason.AGENT_DISALLOWED if first.basis == "named" else Reason.STAR_DISALLOWED
         return Decision(Action.EXCLUDE, reason, found)
+
+    def _reserved(self, signal: Signal, found: Finding) -> Decision:
+        decision = self._decisions.get((signal.name, found))
+        if decision is None:
+            decision = self._decisions[signal.name, found] = Decision(
+                Action.EXCLUDE, Reason.SIGNAL_RESERVED, self._signal_evidence(signal, found)
+            )
+        return decision
+
+    def _signal_evidence(self, signal: Signal, found: Finding) -> Evidence:
+        """What a signal rests on; a page's own headers and meta elements are in no snapshot, so they have no digest."""
+        entry = self._entry if found.file else None
+        body = {"tdmrep.json": "tdmrep", "ai.txt": "ai-txt"}.get(found.file or "", "body")
+        content = entry.file(body) if entry else None
+        return Evidence(
+            signal.protocol,
+            host=self._name,
+            agents=",".join(found.agents) or None,
+            basis=found.basis,
+            line=found.line,
+            rule=found.rule,
+            body_sha256=None if content is None else hashlib.sha256(content).digest(),
+            fetched_at=entry.fetched_at if entry else None,
+            status=entry.status if entry and found.file == "robots.txt" else None,
+        )
+
+    def _taken_down(self, line: Line) -> Decision:
+        decision = self._decisions.get(line)
+        if decision is None:
+            assert self._takedown
+            found = Evidence(
+                "takedown",
+                host=self._name,
+                line=line.number,
+                rule=line.text[:MAX_RULE_CHARS],
+                detector=f"takedown-list@{self._takedown.digest[:12]}",
+            )
+            decision = self._decisions[line] = Decision(Action.EXCLUDE, Reason.TAKEDOWN, found)
+        return decision
+
+    @property
+    def _name(self) -> str | None:
+        return host_key(*self._where) if self._where else None

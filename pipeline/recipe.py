@@ -31,7 +31,7 @@ from manifests.schema import FairtroveError
 
 RECIPES = Path(__file__).parent / "recipes"
 Kind = Literal["web", "code", "math", "books", "parallel"]
-_PATH_KEYS = frozenset({"path", "snapshot", "model", "heads"})  # `encoder` may be a Hub id: it stays as written
+_PATH_KEYS = frozenset({"path", "snapshot", "takedown", "model", "heads"})  # `encoder` may be a Hub id: as written
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
@@ -60,12 +60,14 @@ class Model(BaseModel):
 
 
 class RobotsPolicy(Model):
-    """Retroactive robots.txt; see `filters.robots.Robots` for what each value means."""
+    """Retroactive consent; see `filters.robots.Robots` for what each value means."""
 
     snapshot: str
     agents: str | list[str] = "paper"
     star: Literal["counts", "ignore"] = "counts"
     unknown: Literal["keep", "exclude"] = "keep"
+    signals: list[str] | None = None
+    takedown: Annotated[str, Field(min_length=1)] | None = None
 
 
 class LicensePolicy(Model):
@@ -365,7 +367,7 @@ _BRANCHES = {"str", "int", "float", "bool"} | {model.__name__ for model in (Poli
 
 
 _NOT_IN_DIGEST = {
-    "robots": ("snapshot",),
+    "robots": ("snapshot", "takedown"),
     "language": ("model",),
     "toxicity": ("model", "encoder", "heads"),
     "pii": ("key",),

@@ -68,7 +68,7 @@ def _robots(table: Any) -> RecordedStage:
     except ValueError as error:
         raise ValueError(f"{error} (or --set policy.<kind>.robots.snapshot=…)") from error
     agents = agent_list(table.agents) if isinstance(table.agents, str) else table.agents
-    return Robots(table.snapshot, agents, table.star, table.unknown)
+    return Robots(table.snapshot, agents, table.star, table.unknown, signals=table.signals, takedown=table.takedown)
 
 
 def _built(key: str, build: Callable[[Any], RecordedStage], table: Any) -> RecordedStage:
@@ -136,4 +136,4 @@ def code_version() -> str:
     return f"{version('fairtrove')}+{digest.hexdigest()[:12]}"
 
 
-_DO_NOT_DECIDE = {"audit.py", "report.py", "cli.py", "executors.py", "plan.py", "table.py"}
+_DO_NOT_DECIDE = {"audit.py", "report.py", "cli.py", "executors.py", "plan.py", "retract.py", "table.py"}

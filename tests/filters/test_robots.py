@@ -19,7 +19,7 @@ from datatrove.data import Document
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters import robots
+from filters import robots, robots_txt
 from filters.decision import Action, Decision
 from filters.robots import Reason, Robots, Snapshot, SnapshotError, disallowed_agents, evidence, origin
 from tests.conftest import shared_data
@@ -203,7 +203,7 @@ def urls_from_rules(body: bytes, chance: random.Random, count: int) -> list[str]
     urls = [f"{SITE}/", f"{SITE}/index.html", f"{SITE}/2020/01/a-post?id=3&x=%20", f"{SITE}/wp-admin/x.php"]
     values = [line.partition(b":")[2].strip() for line in body.splitlines() if b"llow" in line]
     for value in chance.sample(values, min(count, len(values))):
-        path = robots._pattern(value.decode("latin-1")).replace("$", "").replace("\0", "")
+        path = robots_txt.encoded_pattern(value.decode("latin-1")).replace("$", "").replace("\0", "")
         for filling in ("", "x", "/y/"):
             url = SITE + "/" + path.replace("*", filling).lstrip("/")
             urls += [url, url + chance.choice(["x", "/", "?q=1", ".html"])]
@@ -527,8 +527,8 @@ def test_the_agent_lists_hold_what_was_published() -> None:
     assert len(PAPER) == 15
     assert {"CCBot/2.0", "*", "FacebookBot", "AI2Bot"} <= set(PAPER)
     training, strict = set(robots.agent_list("training")), set(robots.agent_list("strict"))
-    assert {robots._product_token(agent)[0] for agent in PAPER} <= {
-        robots._product_token(agent)[0] for agent in training
+    assert {robots_txt.product_token(agent)[0] for agent in PAPER} <= {
+        robots_txt.product_token(agent)[0] for agent in training
     }
     assert training < strict
     with pytest.raises(ValueError, match="paper, strict, training"):

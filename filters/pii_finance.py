@@ -9,6 +9,7 @@ than Bitcoin have their own check.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from functools import cache
 from hashlib import sha256
@@ -41,7 +42,7 @@ class Card(SpanRecognizer):
     def spans(self, window: str, language: str) -> Iterator[tuple[int, int]]:
         for match in _CARD.finditer(window):
             text = match[0]
-            digits = re.sub("[ .-]", "", text)
+            digits = text.translate(_NO_SEPARATORS)
             # 4444 4444 4444 4448 is a test or a filler.
             if not _card().validate_result(digits) or len(set(digits)) < 3:
                 continue
@@ -71,6 +72,8 @@ class Crypto(SpanRecognizer):
             if valid:
                 yield match.span()
 
+
+_NO_SEPARATORS = str.maketrans("", "", " .-")
 
 # --- IBAN -------------------------------------------------------------------------------------------------------
 
@@ -110,7 +113,7 @@ def _take(window: str, start: int, length: int) -> int:
 def _valid_iban(text: str) -> bool:
     if text != text.upper() and text != text.lower() and text[2:] != text[2:].upper():
         return False
-    compact = re.sub("[ .-]", "", text).upper()
+    compact = text.translate(_NO_SEPARATORS).upper()
     # Presidio lacks some countries of the registry and has a wrong length for Portugal (21 for 25); stdnum has them.
     return _iban().validate_result(compact) is True or bool(stdnum_iban.is_valid(compact, check_country=False))
 
@@ -249,7 +252,12 @@ _HEXADECIMAL = re.compile("[0-9A-Fa-f]{40}")
 
 
 def keccak256(messages: Sequence[bytes]) -> list[bytes]:
-    """Keccak-256 with its original padding (hashlib has only the later SHA-3) of messages below 136 bytes, at once."""
+    """Keccak-256 with its original padding (hashlib has only the later SHA-3) of messages below 136 bytes.
+
+    Many at once cost 0.5 ms and little more per message; a single one is twice as fast on Python's integers.
+    """
+    if len(messages) == 1:
+        return [_keccak256_of_one(messages[0])]
     blocks = np.zeros((len(messages), 200), np.uint8)
     for row, message in zip(blocks, messages, strict=True):
         row[: len(message)] = np.frombuffer(message, np.uint8)
@@ -265,6 +273,28 @@ def keccak256(messages: Sequence[bytes]) -> list[bytes]:
         lanes = moved ^ (~moved[_ROW_NEXT] & moved[_ROW_SECOND])
         lanes[0] ^= constant
     return [row.tobytes() for row in lanes[:4].T.astype("<u8")]
+
+
+def _keccak256_of_one(message: bytes) -> bytes:
+    block = bytearray(200)
+    block[: len(message)] = message
+    block[len(message)] = 1
+    block[135] |= 0x80
+    lanes = list(struct.unpack("<25Q", block))
+    mask = 0xFFFFFFFFFFFFFFFF
+    for constant in _INTEGER_CONSTANTS:
+        columns = [lanes[x] ^ lanes[x + 5] ^ lanes[x + 10] ^ lanes[x + 15] ^ lanes[x + 20] for x in range(5)]
+        parity = [
+            columns[x - 1] ^ (columns[x - 4] << 1 & mask | columns[x - 4] >> 63)  # x + 1 modulo 5
+            for x in range(5)
+        ]
+        moved = [0] * 25
+        for source, target, column, shift, back in _INTEGER_MOVES:
+            lane = lanes[source] ^ parity[column]
+            moved[target] = lane << shift & mask | lane >> back
+        lanes = [moved[i] ^ (~moved[j] & moved[k]) for i, j, k in _ROW_TRIPLES]
+        lanes[0] ^= constant
+    return struct.pack("<4Q", *lanes[:4])
 
 
 def _round_constants() -> list[np.uint64]:
@@ -295,6 +325,13 @@ _BACK_SHIFTS = (np.uint64(64) - _SHIFTS) % np.uint64(64)
 _LANE = np.arange(25)
 _COLUMN, _NEXT, _LAST = _LANE % 5, np.array([1, 2, 3, 4, 0]), np.array([4, 0, 1, 2, 3])
 _ROW_NEXT, _ROW_SECOND = _LANE - _LANE % 5 + (_LANE + 1) % 5, _LANE - _LANE % 5 + (_LANE + 2) % 5
+
+_INTEGER_CONSTANTS = [int(constant) for constant in _ROUND_CONSTANTS]
+_INTEGER_MOVES = [
+    (source, int(_TARGETS[source]), source % 5, int(_SHIFTS[source, 0]), 64 - int(_SHIFTS[source, 0]))
+    for source in range(25)
+]
+_ROW_TRIPLES = [(int(lane), int(_ROW_NEXT[lane]), int(_ROW_SECOND[lane])) for lane in range(25)]
 
 
 @cache

@@ -76,10 +76,11 @@ class NationalId(SpanRecognizer):
 
     def _at(self, window: str, shape: str, start: int, limit: int, code: str) -> int:
         labelled: frozenset[int] | None = None
+        forms = _forms()
         for length in _lengths().get(shape[start : start + 3], ()):
             end = start + length
-            rows = _forms().get(shape[start:end])
-            if rows is None or end > limit or not _ends(shape, end):
+            rows = forms.get(shape[start:end]) if end <= limit else None
+            if rows is None or not _ends(shape, end):
                 continue
             value = window[start:end]
             for index, standing in rows:

@@ -14,7 +14,7 @@ import ipaddress
 import re
 import types
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import tldextract
@@ -128,6 +128,7 @@ _AT_ENTITY = re.compile(r"&#(?:64|x40);|&commat;|%40", re.IGNORECASE)
 _AT_MARKER = re.compile(r" ?[\[({<] ?(?:at|@|æt|arroba|chez) ?[\])}>] ?| at (?=[a-z0-9-]{1,63} dot )", re.IGNORECASE)
 _DOT_MARKER = re.compile(r" ?[\[({<] ?(?:dot|punkt|point|punto|ponto|\.) ?[\])}>] ?| dot |\.", re.IGNORECASE)
 _OBFUSCATED_LOCAL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_+-]|\.(?=[A-Za-z0-9])){0,63}\Z")
+_PERCENT_ENCODED = re.compile("%[0-9A-Fa-f]{2}")
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 
 
@@ -137,8 +138,7 @@ def _plain_email(window: str, at: int, after: int) -> tuple[int, int] | None:
     if local is None or after >= len(window):
         return None
     mailbox = local[0]
-    encoded = re.match(r"%[0-9A-Fa-f]{2}", mailbox)
-    mailbox = (mailbox[3:] if encoded else mailbox).lstrip(".'%+-")
+    mailbox = (mailbox[3:] if _PERCENT_ENCODED.match(mailbox) else mailbox).lstrip(".'%+-")
     if not mailbox or mailbox[-1] in ".'%" or (window[at - 65 : at - 64].isalnum() and len(local[0]) == 64):
         return None
     domain = _DOMAIN[not ("Ѐ" <= window[after] <= "ӿ")].match(window, after)
@@ -149,7 +149,7 @@ def _plain_email(window: str, at: int, after: int) -> tuple[int, int] | None:
         if not label or label[0] == "-":
             break
         labels.append(label)
-    length = _domain_labels(labels, mailbox)
+    length = _domain_labels(labels)
     if not length:
         return None
     end = after + len(".".join(labels[:length]).rstrip("-"))
@@ -173,11 +173,11 @@ def _obfuscated_email(window: str, marker: re.Match[str]) -> tuple[int, int] | N
         if dot is None:
             break
         position = dot.end()
-    length = _domain_labels(labels, local[0])
+    length = _domain_labels(labels)
     return (marker.start() - len(local[0]), ends[length - 1]) if length else None
 
 
-def _domain_labels(labels: list[str], mailbox: str) -> int:
+def _domain_labels(labels: list[str]) -> int:
     """How many labels belong to the domain: as many as make a valid one, 0 if none does or it is reserved."""
     for index in range(1, len(labels)):  # `…@host.de.Then a sentence`: the capital begins a sentence
         if labels[index][:1].isupper() and labels[index - 1].islower() and not labels[index].isupper():
@@ -188,11 +188,22 @@ def _domain_labels(labels: list[str], mailbox: str) -> int:
         if len(last) < 2 or last.isdecimal():
             continue
         domain = ".".join([*labels[: length - 1], last])
-        if last.lower() in _RESERVED_TLDS or _email().validate_result(f"{mailbox}@{domain}"):
-            registered = _SUFFIXES(domain)
+        if last.lower() in _RESERVED_TLDS or _registered(domain):
             # `example.org` stands in documentation and is nobody's address (RFC 2606).
-            return 0 if registered.domain.lower() == "example" and not registered.subdomain else length
+            return 0 if _is_example(domain) else length
     return 0
+
+
+# The same few domains stand behind most addresses, and the suffix list costs 20 us a look.
+@lru_cache(maxsize=65_536)
+def _registered(domain: str) -> bool:
+    return bool(_email().validate_result(f"mailbox@{domain}"))
+
+
+@lru_cache(maxsize=65_536)
+def _is_example(domain: str) -> bool:
+    registered = _SUFFIXES(domain)
+    return registered.domain.lower() == "example" and not registered.subdomain
 
 
 # --- IP ---------------------------------------------------------------------------------------------------------
@@ -217,11 +228,23 @@ _IP_WORDS = re.compile(
 )
 
 
+_PORT_OR_PREFIX = re.compile(r":[0-9]{2,5}(?![0-9])|/[0-9]{1,2}(?![0-9])")
+
+
 def _public(text: str) -> bool:
+    """Presidio's validity and the registries' global scope; four octets outside every special range need neither."""
+    octets = text.split(".")
+    if len(octets) == 4 and octets[0] not in _SPECIAL_OCTETS and all(octet in _OCTETS for octet in octets):
+        return True
     if _ip().invalidate_result(text):
         return False
     address = ipaddress.ip_address(text)
     return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+_OCTETS = frozenset(map(str, range(256)))
+# First octets within which some range is private, shared, documentation, multicast or reserved (RFC 6890).
+_SPECIAL_OCTETS = frozenset(map(str, (0, 10, 100, 127, 169, 172, 192, 198, 203, *range(224, 256))))
 
 
 def _is_version(window: str, start: int, end: int, text: str) -> bool:
@@ -231,7 +254,7 @@ def _is_version(window: str, start: int, end: int, text: str) -> bool:
     if max(int(part) for part in text.split(".")) >= 64:
         return False
     # Four small numbers are a section or a version unless something around speaks of networks.
-    if before.endswith("//") or re.match(r":[0-9]{2,5}(?![0-9])|/[0-9]{1,2}(?![0-9])", window[end : end + 7]):
+    if before.endswith("//") or _PORT_OR_PREFIX.match(window, end):
         return False
     line_before = window[max(0, start - 40) : start].rpartition("\n")[2]
     line_after = window[end : end + 24].partition("\n")[0]

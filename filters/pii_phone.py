@@ -11,6 +11,7 @@ is spoken.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cache
 
@@ -26,15 +27,20 @@ class Phone(SpanRecognizer):
     kind = "PHONE"
 
     def spans(self, window: str, language: str) -> Iterator[tuple[int, int]]:
-        done = 0
+        taken: list[tuple[int, int]] = []
         for match in _INTERNATIONAL.finditer(window):
             end = _longest_valid(match[0], None)
             if end:
-                done = match.start() + end
-                yield match.start(), done
+                taken.append((match.start(), match.start() + end))
+        yield from taken
         regions, tries = regions_of(language), 0
         for match in _NATIONAL.finditer(window):
-            if match.start() < done or _DATE.match(match[0]):
+            if _DATE.match(match[0]):
+                continue
+            before = bisect_left(taken, match.span())
+            if any(
+                start < match.end() and match.start() < end for start, end in taken[max(0, before - 1) : before + 1]
+            ):
                 continue
             words = words_before(window, match.start())
             if words is None or _labels().search(words.encode("utf-8", "replace")) is None:
@@ -48,6 +54,7 @@ class Phone(SpanRecognizer):
                     break
 
 
+@cache
 def regions_of(language: str) -> tuple[str, ...]:
     """Regions whose national numbers a document in this language is likely to print, most likely first."""
     code = re.split("[_-]", language, maxsplit=1)[0].lower()

@@ -14,6 +14,8 @@ import binascii
 import re
 from collections.abc import Iterator
 
+import re2
+
 from filters.pii_recognizer import SpanRecognizer
 
 
@@ -50,13 +52,26 @@ class Secret(SpanRecognizer):
         for match in _VENDOR.finditer(window):
             if not _filler(match[0]):
                 yield match.span()
-        for match in _ASSIGNMENT.finditer(window):
+        for match in _assignments(window):
             value, strong = match["quoted"] or match["bare"], bool(match["password"])
             if value and _random(value, 6 if strong and match["quoted"] else 8 if strong else 16):
                 yield match.span("quoted" if match["quoted"] else "bare")
         for match in _AUTHORIZATION.finditer(window):
             if _is_login(match[2]) if match[1].lower() == "basic" else _random(match[2], 12):
                 yield match.span(2)
+
+
+def _assignments(window: str) -> Iterator[re.Match[str]]:
+    """Matches of `_ASSIGNMENT`, tried only where an automaton found the first letters of one of its names."""
+    raw = window.encode("utf-8", "replace")
+    free = at_byte = at_character = 0
+    for name in _NAME_STARTS.finditer(raw):
+        at_character += len(raw[at_byte : name.start()].decode("utf-8", "ignore"))
+        at_byte = name.start()
+        match = _ASSIGNMENT.match(window, at_character) if at_character >= free else None
+        if match:
+            free = match.end()
+            yield match
 
 
 def _private_keys(window: str) -> Iterator[tuple[int, int]]:
@@ -149,6 +164,10 @@ _ASSIGNMENT = re.compile(
     r"""[A-Za-z0-9_]{0,24}["'\]]{0,2}[ \t]{0,3}(?:=>|:=|==?|:|=|\sis\s)[ \t]{0,3}"""
     r"""(?:(?P<quote>["'`])(?P<quoted>[^"'`\s]{6,256})(?P=quote)|(?P<bare>[^\s"'`,;<>(){}\[\]|]{8,256}))""",
     re.IGNORECASE,
+)
+_NAME_STARTS = re2.compile(
+    "(?i)pass|pwd|kennw|contrase|senha|mot[ _]de|mdp|has[łl]o|пароль|parola|wachtw|lösen|密[码碼]|パスワ|비밀|secret|api[_ -]?[ks]|token|access|"
+    "private|account|auth|credent|key",
 )
 _AUTHORIZATION = re.compile(
     r"(?<![A-Za-z])(Bearer|Basic|Token)[ \t]{1,2}([A-Za-z0-9._~+/-]{12,1024}={0,2})", re.IGNORECASE

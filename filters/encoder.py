@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from filters.toxicity import Mark, ModelError, exact
+from filters.scores import Mark, ModelError, exact
 
 MAXIMUM_TOKENS = 512
 # Batches have one of few shapes: always ROWS rows, a multiple of STEP tokens. A row's result then does not depend on

@@ -31,6 +31,7 @@ import numpy as np
 from datatrove.data import Document
 
 from filters.decision import Action, Decision, Evidence
+from filters.scores import ModelError
 from filters.stage import Stage
 
 CODE = "1"
@@ -59,10 +60,6 @@ class Reason(StrEnum):
     NOT_SELECTED = "not_selected"
     UNDETERMINED = "undetermined"
     MISMATCH = "mismatch"
-
-
-class ModelError(ValueError):
-    """The model cannot be found or read; the message names the remedy."""
 
 
 def identify(texts: Sequence[str]) -> list[tuple[str, float]]:

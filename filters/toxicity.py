@@ -34,6 +34,7 @@ from datatrove.data import Document
 
 from filters.decision import Action, Decision, Evidence
 from filters.ngrams import NgramModel, Peak
+from filters.scores import Mark, ModelError, exact
 from filters.stage import Stage
 
 CODE = "1"
@@ -48,19 +49,6 @@ class Reason(StrEnum):
     CLEAN = "clean"
     TOXIC = "toxic"
     UNSCORED_LANGUAGE = "unscored_language"
-
-
-class ModelError(ValueError):
-    """A model, its calibration or its heads cannot be read; the message names the file and the remedy."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Score of a document and the window it comes from (code points; both 0 when there is nothing to read)."""
-
-    score: float
-    start: int
-    end: int
 
 
 class Scorer(Protocol):
@@ -157,11 +145,6 @@ def _mark(peak: Peak, calibration: Calibration) -> Mark:
         return Mark(0.0, 0, 0)
     logit = peak.logit - calibration.slope * math.log(peak.windows)
     return Mark(exact(1 / (1 + math.exp(-max(min(logit, 60.0), -60.0)))), peak.start, peak.end)
-
-
-def exact(value: float) -> float:
-    """Six decimals, then the nearest float32: what a float32 column gives back is what was compared."""
-    return struct.unpack("f", struct.pack("f", round(value, 6)))[0]
 
 
 def _calibration(path: Path) -> dict[str, Calibration]:

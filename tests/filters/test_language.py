@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from filters import language
 from filters.decision import Action
-from filters.language import Language, ModelError, Reason, identify, model_label, related, sample, writings
+from filters.language import Language, Reason, identify, model_label, related, sample, writings
+from filters.scores import ModelError
 from tests.conftest import shared_data
 
 # Written for these tests; a sentence or two each, the script alone decides the last six.

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from filters import toxicity
 from filters.decision import Action
 from filters.ngrams import NgramModel, folded, folding_table, hashed_positions
-from filters.toxicity import ModelError, Reason, Toxicity, embedded, score
+from filters.scores import ModelError
+from filters.toxicity import Reason, Toxicity, embedded, score
 from tests.conftest import shared_data
 
 MODEL = embedded(str(toxicity.MODEL))

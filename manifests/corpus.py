@@ -87,13 +87,18 @@ class Corpus:
         records = []
         for task in self.run["tasks"]:
             path = self.manifest / "tasks" / f"{task['name']}.json"
-            _verify(path, task["sha256"])
+            verify_file(path, task["sha256"])
             records.append(json.loads(path.read_bytes()))
         return records
 
     def tables(self, name: str) -> list[str]:
-        """Paths of every file of a table: `decisions`, `evidence`, `kept` (one per task), `counts` or `hosts`."""
-        if name in ("counts", "hosts"):
+        """Paths of every file of a table: `decisions`, `evidence`, `kept` (one per task), `counts` or `hosts`.
+
+        A version made by a retraction also has `tombstones` and `returned`; any other has no file of these.
+        """
+        if name in ("tombstones", "returned") and name not in self.run["tables"]:
+            return []
+        if name in ("counts", "hosts", "tombstones", "returned"):
             return [str(self.manifest / f"{name}.parquet")]
         return [str(self.manifest / name / f"{task['name']}.parquet") for task in self.run["tasks"]]
 
@@ -104,7 +109,7 @@ class Corpus:
             CorpusError: names the first file that is missing or differs.
         """
         for shard in self.shards:
-            _verify(shard.path, shard.sha256)
+            verify_file(shard.path, shard.sha256)
 
     def verify_manifest(self) -> None:
         """Compare every table and task record with its digest.
@@ -114,9 +119,9 @@ class Corpus:
         """
         for task in self.tasks:
             for table, described in task["tables"].items():
-                _verify(self.manifest / table / f"{task['name']}.parquet", described["sha256"])
+                verify_file(self.manifest / table / f"{task['name']}.parquet", described["sha256"])
         for table, described in self.run["tables"].items():
-            _verify(self.manifest / f"{table}.parquet", described["sha256"])
+            verify_file(self.manifest / f"{table}.parquet", described["sha256"])
 
 
 def open_corpus(path: str | Path, version: int | None = None) -> Corpus:
@@ -161,7 +166,12 @@ def version_folder(path: Path, version: int) -> Path:
     return path / "manifests" / f"v{version:04d}"
 
 
-def _verify(path: Path, sha256: str) -> None:
+def verify_file(path: Path, sha256: str) -> None:
+    """Compare a file with its digest in the manifest.
+
+    Raises:
+        CorpusError: it is missing or differs.
+    """
     try:
         found = file_sha256(path)
     except OSError as error:

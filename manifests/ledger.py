@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from manifests import merkle
+from manifests import merkle, trail
 from manifests.schema import (
     DECISIONS,
     EVIDENCE,
@@ -32,9 +32,9 @@ from manifests.schema import (
 MODULUS = 1 << 256
 _UNSEEN, _OPEN, _KEPT, _EXCLUDED = range(4)
 _EVIDENCE_NAMES = tuple(field.name for field in EVIDENCE_FIELDS)
-KEPT_LEAF = ("key", "file_row", "rhost", "text_digest", "text_bytes", "language", "license", "redactions")
+KEPT_LEAF = ("key", "file_row", "rhost", "text_digest", "text_bytes", "language", "license", "redactions", "trail")
 EVIDENCE_LEAF = ("stage", *_EVIDENCE_NAMES)
-DECISION_LEAF = ("key", "file_row", "rhost", "path", "stage", "action", "reason", "language", "text_bytes")
+DECISION_LEAF = ("key", "file_row", "rhost", "path", "stage", "action", "reason", "language", "text_bytes", "trail")
 """Columns that a leaf commits to. A kept leaf leaves out shard and shard row: moving a row is not a new decision. A
 decision's leaf ends with the leaf hash of its evidence, so that evidence cannot be swapped under it; it leaves out the
 score, whose last bits may differ between processors while the decision does not (file digests still cover it)."""
@@ -62,6 +62,11 @@ def evidence_id(task: str, leaf: bytes) -> int:
     return int.from_bytes(sha256(task.encode() + b"\0" + leaf).digest()[:8], "big", signed=True)
 
 
+def row_mark(key: bytes, file_row: int) -> int:
+    """What one row adds to a multiset hash: SHA-256(key, row) as an integer."""
+    return int.from_bytes(sha256(key + file_row.to_bytes(8, "big")).digest(), "big")
+
+
 @dataclass(slots=True)
 class Entry:
     """One row of an input file as the ledger knows it.
@@ -73,6 +78,7 @@ class Entry:
         path: path and query of the URL.
         text_bytes: UTF-8 length of the text as read.
         redactions: by type, set when a stage reports counts.
+        trail: what each stage so far said of it; see `manifests.trail`.
     """
 
     file_row: int
@@ -81,14 +87,14 @@ class Entry:
     path: str | None
     text_bytes: int
     redactions: Mapping[str, int] | None = None
+    trail: str = ""
     _mark: int = field(default=-1)
 
     @property
     def mark(self) -> int:
-        """What this row adds to a multiset hash: SHA-256(key, row) as an integer."""
+        """What this row adds to a multiset hash."""
         if self._mark < 0:
-            digest = sha256(self.key + self.file_row.to_bytes(8, "big")).digest()
-            self._mark = int.from_bytes(digest, "big")
+            self._mark = row_mark(self.key, self.file_row)
         return self._mark
 
 
@@ -136,6 +142,7 @@ class Ledger:
         self._kept: list[tuple[Any, ...]] = []
         self._evidence: dict[tuple[str, Any], int] = {}
         self._tally: dict[tuple[str, str, str, str | None], list[int]] = {}
+        self._trails: dict[tuple[str, str, str | None], str] = {}
 
     def record(
         self,
@@ -156,7 +163,7 @@ class Ledger:
         if stage not in self._position:
             raise ConservationError(f"{self.task}: stage {stage} is not among this task's stages")
         opening = stage == Stage.INTAKE
-        tally = self._tally
+        tally, trails = self._tally, self._trails
         for entry, decision, language in zip(entries, decisions, languages, strict=True):
             action, reason = str(decision.action), str(decision.reason)
             if opening:
@@ -170,6 +177,10 @@ class Ledger:
             cell[0] += 1
             cell[1] += entry.text_bytes
             cell[2] += entry.mark
+            longer = trails.get((entry.trail, reason, language))
+            if longer is None:
+                longer = trails[entry.trail, reason, language] = trail.extend(entry.trail, reason, language)
+            entry.trail = longer
             if decision.counts:
                 entry.redactions = dict(sorted(decision.counts.items()))
             if action != "keep":
@@ -206,6 +217,7 @@ class Ledger:
                 language,
                 license,
                 entry.redactions,
+                entry.trail,
             )
         )
 
@@ -276,6 +288,7 @@ class Ledger:
                 decision.score,
                 language,
                 entry.text_bytes,
+                entry.trail,
             )
         )
 
@@ -338,6 +351,7 @@ class Ledger:
                 "score": [row[9] for row in rows],
                 "language": [row[10] for row in rows],
                 "text_bytes": [row[11] for row in rows],
+                "trail": [row[12] for row in rows],
             },
             schema=DECISIONS,
         )
@@ -356,6 +370,7 @@ class Ledger:
                 "language": [row[7] for row in rows],
                 "license": [row[8] for row in rows],
                 "redactions": [None if not row[9] else list(row[9].items()) for row in rows],
+                "trail": [row[10] for row in rows],
             },
             schema=KEPT,
         )

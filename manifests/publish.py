@@ -102,12 +102,20 @@ def publish_task(
     )
 
 
-def adopt_task(corpus: Path, parent: int, version: int, task: str) -> None:
-    """Carry an unchanged task of a published version over to the next one, by hard links where the disk has them."""
+def adopt_task(corpus: Path, parent: int, version: int, task: str, changes: Mapping[str, Any] | None = None) -> None:
+    """Carry an unchanged task of a published version over to the next one, by hard links where the disk has them.
+
+    Args:
+        changes: keys of the record to set: what its tables rest on may have got a newer name without saying otherwise.
+    """
     for name in TABLES:
         source = version_folder(corpus, parent) / name / f"{task}.parquet"
         _link(source, version_folder(corpus, version) / name / f"{task}.parquet")
-    _link(task_record_path(corpus, parent, task), task_record_path(corpus, version, task))
+    record = task_record_path(corpus, version, task)
+    if changes:
+        write_json({**json.loads(task_record_path(corpus, parent, task).read_bytes()), **changes}, record)
+    else:
+        _link(task_record_path(corpus, parent, task), record)
 
 
 def corpus_root(records: Iterable[Mapping[str, Any]]) -> bytes:
@@ -151,7 +159,12 @@ def host_root(hosts: pa.Table) -> bytes:
 
 
 def publish_version(
-    corpus: Path, version: int, parent: int | None, tasks: Sequence[str], run: Mapping[str, Any]
+    corpus: Path,
+    version: int,
+    parent: int | None,
+    tasks: Sequence[str],
+    run: Mapping[str, Any],
+    more: Mapping[str, pa.Table] | None = None,
 ) -> str:
     """Build the rollups of a version whose tasks are all there, then write its `run.json`; returns the root.
 
@@ -159,6 +172,7 @@ def publish_version(
         parent: the version that this one replaces.
         tasks: names of the version's tasks.
         run: recipe digest, policy, pins and code version, as the run wants them recorded.
+        more: tables of the version besides `counts` and `hosts`: what a retraction withdrew.
     """
     folder = version_folder(corpus, version)
     records: list[dict[str, Any]] = []
@@ -177,7 +191,7 @@ def publish_version(
     metadata = {"fairtrove.format": str(FORMAT)}
     hosts = host_table(folder, [record["name"] for record in records])
     tables = {}
-    for name, table in (("counts", count_table(records)), ("hosts", hosts)):
+    for name, table in {"counts": count_table(records), "hosts": hosts, **(more or {})}.items():
         tables[name] = write_table(table, staging / f"{name}.parquet", metadata)
         os.replace(staging / f"{name}.parquet", folder / f"{name}.parquet")
     staging.rmdir()

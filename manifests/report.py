@@ -62,6 +62,8 @@ REASONS: Mapping[str, str] = {
     "no_url": "no URL",
     "agent_disallowed": "an AI agent disallowed by name",
     "star_disallowed": "everybody disallowed (*)",
+    "signal_reserved": "the site reserves training by another signal",
+    "takedown": "removed at the owner's request",
     "restricted": "licence restricts use",
     "no_evidence": "no licence found",
     "conflict": "licence marks contradict each other",

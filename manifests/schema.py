@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-FORMAT = 1
+FORMAT = 2
 """Version of this module's tables and reasons; written into every `run.json` and every Parquet footer."""
 
 
@@ -68,6 +68,8 @@ class Reason(StrEnum):
     NO_URL = "no_url"
     AGENT_DISALLOWED = "agent_disallowed"
     STAR_DISALLOWED = "star_disallowed"
+    SIGNAL_RESERVED = "signal_reserved"
+    TAKEDOWN = "takedown"  # a retraction gives it at intake where a source consults no robots.txt
     # license
     PERMISSIVE = "permissive"
     RESTRICTED = "restricted"
@@ -135,9 +137,11 @@ DECISIONS = pa.schema(
         pa.field("score", pa.float32()),
         pa.field("language", pa.string()),
         pa.field("text_bytes", pa.int64(), nullable=False),
+        pa.field("trail", pa.string(), nullable=False),
     ]
 )
-"""One row per excluded or altered document and stage. `text_bytes`: UTF-8 length of the text as read."""
+"""One row per excluded or altered document and stage. `text_bytes`: UTF-8 length of the text as read; `trail`: what
+each stage up to this one said of the document (`manifests.trail`)."""
 
 EVIDENCE_FIELDS = (
     pa.field("protocol", pa.string(), nullable=False),
@@ -179,10 +183,38 @@ KEPT = pa.schema(
         pa.field("language", pa.string()),
         pa.field("license", pa.string()),
         pa.field("redactions", pa.map_(pa.string(), pa.int32())),
+        pa.field("trail", pa.string(), nullable=False),
     ]
 )
 """One row per kept document. `shard` is relative to the corpus, `text_digest` the first 16 bytes of the SHA-256 of the
-published text, `text_bytes` its UTF-8 length."""
+published text, `text_bytes` its UTF-8 length, `trail` what each stage said of it (`manifests.trail`)."""
+
+TOMBSTONES = pa.schema(
+    [
+        pa.field("key", KEY, nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("file_row", pa.int64(), nullable=False),
+        pa.field("rhost", pa.string()),
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("shard_row", pa.int32(), nullable=False),
+        pa.field("text_bytes", pa.int64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("evidence_id", pa.int64()),
+    ]
+)
+"""One row per document that a retraction withdrew. `shard`, `shard_row` and `text_bytes` are those of the parent
+version, so that a copy made of it can be purged; `reason` and `evidence_id` are those of the exclusion in this one."""
+
+RETURNED = pa.schema(
+    [
+        pa.field("key", KEY, nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("file_row", pa.int64(), nullable=False),
+        pa.field("rhost", pa.string()),
+        pa.field("path", pa.string()),
+    ]
+)
+"""One row per document whose owner allows it again, but whose text was not kept: only curating restores it."""
 
 COUNTS = pa.schema(
     [

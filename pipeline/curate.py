@@ -133,7 +133,7 @@ def curate(
         RunError: another run holds the folder, or it is not one that fairtrove made.
     """
     out = out.resolve()
-    with _locked(out):
+    with locked(out):
         return _curate(plan, out, workers, on_start, on_step, on_end, keep_old, skip_failed)
 
 
@@ -163,10 +163,10 @@ def _curate(
             pending.append(file)
     tasks = [file.task for file in plan.files]
     if parent is not None and len(adopted) == len(tasks) and _describes(open_corpus(out), plan, tasks):
-        _clean(out, version, [])
+        clean_version(out, version, [])
         result.corpus, result.adopted, result.unchanged = open_corpus(out), adopted, True
         return result
-    _clean(out, version, result.resumed)
+    clean_version(out, version, result.resumed)
     for task in adopted:
         adopt_task(out, parent or 0, version, task)
     result.adopted = adopted
@@ -258,6 +258,8 @@ def _is_current(plan: Plan, out: Path, version: int, file: InputFile, digests: _
         return False
     if record["input"]["sha256"] != digests.of(file):
         return False
+    if record.get("unrestored"):  # a retraction found documents whose owners allow them again: only a re-run has them
+        return False
     if not all((out / shard["name"]).is_file() for shard in record["shards"]):
         return False
     return _same_evidence(plan, out, version, file, record)
@@ -322,7 +324,7 @@ class _InputDigests:
 
 
 @contextlib.contextmanager
-def _locked(out: Path) -> Iterator[None]:
+def locked(out: Path) -> Iterator[None]:
     """One run at a time on a folder; the lock goes with the process, however it ends."""
     if any(character in str(out) for character in "*?["):
         raise RunError(
@@ -348,7 +350,7 @@ def _locked(out: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _clean(out: Path, version: int, current: Sequence[str]) -> None:
+def clean_version(out: Path, version: int, current: Sequence[str]) -> None:
     """Remove what an interrupted or outdated run left: records and tables that are not current, unreferenced shards."""
     folder = version_folder(out, version)
     for kind, suffix in [("tasks", ".json"), *((table, ".parquet") for table in TABLES)]:

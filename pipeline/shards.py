@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
+from manifests.corpus import verify_file
 from manifests.files import DigestingFile
 from manifests.ledger import Entry
 from manifests.schema import FORMAT, SHARD
@@ -155,15 +157,7 @@ class ShardWriter(PipelineStep):
         partition.name = f"{folder}/{self.task}.{self.edition}-{partition.number:05d}.parquet"
         partition.path = self.staging / f"{label or 'all'}-{partition.number:05d}.parquet"
         partition.file = DigestingFile(partition.path)
-        schema = SHARD.with_metadata({"fairtrove.format": str(FORMAT), "fairtrove.task": self.task})
-        partition.writer = pq.ParquetWriter(
-            partition.file,
-            schema,
-            compression="zstd",
-            compression_level=3,
-            use_dictionary=["dump", "source", "kind", "language", "language_script", "license"],
-            write_page_index=True,
-        )
+        partition.writer = _parquet_writer(partition.file, self.task)
         partition.rows = partition.text_bytes = 0
 
     def _flush(self, label: str | None) -> None:
@@ -197,6 +191,66 @@ class ShardWriter(PipelineStep):
             }
         )
         partition.file = partition.writer = partition.path = None
+
+
+def rewrite_shard(
+    shard: Mapping[str, Any], corpus: Path, task: str, removed: Mapping[int, int], staging: Path
+) -> tuple[dict[str, Any], Path] | None:
+    """Write a published shard again without some of its rows, the others in their order and row groups.
+
+    Args:
+        shard: its description in the manifest.
+        removed: row of the shard → bytes of its text.
+        staging: folder for the temporary file.
+
+    Returns:
+        Description and temporary path of the new shard, whose name tells what it came from; None when no row is left.
+
+    Raises:
+        CorpusError: the shard is not the one that the manifest vouches for: it is not passed on under a new digest.
+    """
+    source = corpus / shard["name"]
+    verify_file(source, shard["sha256"])
+    if len(removed) == shard["rows"]:
+        return None
+    gone = np.array(sorted(removed), dtype=np.int64)
+    edition = sha256(b"retract\0%b\0%b" % (shard["sha256"].encode(), gone.tobytes())).hexdigest()[:10]
+    folder, _, name = shard["name"].rpartition("/")
+    number = name.rpartition("-")[2]
+    path = staging / f"{edition}-{number}"
+    target = DigestingFile(path)
+    with pq.ParquetFile(source) as old, _parquet_writer(target, task) as writer:
+        start = 0
+        for group in range(old.num_row_groups):
+            rows = old.metadata.row_group(group).num_rows
+            within = gone[(gone >= start) & (gone < start + rows)] - start
+            start += rows
+            if len(within) < rows:
+                stays = np.ones(rows, dtype=bool)
+                stays[within] = False
+                table = old.read_row_group(group, columns=_COLUMNS).cast(writer.schema)
+                writer.write_table(table.filter(pa.array(stays)) if len(within) else table, row_group_size=rows)
+    target.close()
+    return {
+        **shard,
+        "name": f"{folder}/{task}.{edition}-{number}",
+        "sha256": target.sha256,
+        "bytes": target.bytes,
+        "rows": shard["rows"] - len(removed),
+        "text_bytes": shard["text_bytes"] - sum(removed.values()),
+    }, path
+
+
+def _parquet_writer(file: DigestingFile, task: str) -> pq.ParquetWriter:
+    schema = SHARD.with_metadata({"fairtrove.format": str(FORMAT), "fairtrove.task": task})
+    return pq.ParquetWriter(
+        file,
+        schema,
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=["dump", "source", "kind", "language", "language_script", "license"],
+        write_page_index=True,
+    )
 
 
 def language_label(metadata: dict[str, Any]) -> str:

@@ -33,7 +33,7 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
 from filters.decision import Action, Decision
-from filters.robots import origin
+from filters.robots import origin, request_path
 from filters.stage import Recorder
 from manifests.ledger import Entry, document_key
 from manifests.schema import FairtroveError, Reason, reverse_host
@@ -276,7 +276,7 @@ class Intake(PipelineStep):
         identifier = _text_or_none(row.id)
         url = _text_or_none(row.url)
         text, size, problem = _measured(row, self.source.max_document_bytes)
-        rhost, path = _locate(url)
+        rhost, path = locate(url)
         document = SourceDocument(text, identifier or f"{task}/{row.file_row}", [], self._metadata(row, url))
         document.entry = Entry(row.file_row, document_key(identifier, task, row.file_row), rhost, path, size)
         self.text_bytes += size
@@ -347,15 +347,17 @@ def _measured(row: Row, limit: int) -> tuple[str, int, Reason | None]:
     return row.text, size, None
 
 
-def _locate(url: str | None) -> tuple[str | None, str | None]:
-    """Reversed host, and path with query, of a URL."""
+def locate(url: str | None) -> tuple[str | None, str | None]:
+    """Reversed host, and path with query, of a URL: what robots.txt is asked for when only a decision is left of it."""
     if not url:
         return None, None
     host, port = origin(url)
     if not host:
         return None, None
     path = _PATH.search(url)
-    return reverse_host(host, port), path[1] if path and path[1] else "/"
+    if path is None or ";" in url[: path.start(1)]:  # a URL that Google's parser, and so robots.txt, cuts elsewhere
+        return reverse_host(host, port), request_path(url)
+    return reverse_host(host, port), path[1] or "/"
 
 
 _PATH = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*:[/\\]{2}[^/\\?#]*([^#]*)")

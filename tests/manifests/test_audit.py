@@ -412,6 +412,8 @@ def test_words_in_the_query_are_the_closed_sets():
 
 @pytest.mark.parametrize("file", sorted(QUERIES.glob("*.sql")), ids=lambda file: file.name)
 def test_each_query_runs_by_hand_as_its_comment_says(file, original):
+    if file.name == "14_tombstones.sql":
+        pytest.skip("asks about a retracted corpus: tests/pipeline/test_retract.py runs it by hand")
     comment = next((line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("-- sed")), None)
     if comment is None:
         assert file.name == "hosts.sql"  # run by the publisher

@@ -92,11 +92,13 @@ def write_jsonl(path: Path, lines: list[str | dict]) -> Path:
     return path
 
 
-def write_snapshot(path: Path, robots: dict[str, tuple[int, bytes | None]] | None = None) -> Path:
+def write_snapshot(
+    path: Path, robots: dict[str, tuple[int, bytes | None]] | None = None, fetched_at: str = "2025-01-01"
+) -> Path:
     """A robots.txt snapshot."""
     robots = ROBOTS if robots is None else robots
     rows = [
-        {"host": host, "status": status, "body": body, "fetched_at": "2025-01-01"}
+        {"host": host, "status": status, "body": body, "fetched_at": fetched_at}
         for host, (status, body) in robots.items()
     ]
     schema = pa.schema(

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from manifests.corpus import open_corpus, published_versions
-from pipeline.curate import RunError, _locked, curate
+from pipeline.curate import RunError, curate, locked
 from tests.pipeline.crawl import (
     RECIPE,
     ROBOTS,
@@ -156,7 +156,7 @@ def test_a_lost_shard_is_made_again(tmp_path):
 
 def test_a_second_run_on_the_same_folder_is_refused(tmp_path):
     recipe = make_crawl(tmp_path)
-    with _locked(tmp_path / "out"), pytest.raises(RunError, match="another run"):
+    with locked(tmp_path / "out"), pytest.raises(RunError, match="another run"):
         run(recipe, tmp_path / "out")
 
 

@@ -1,0 +1,553 @@
+"""Retraction: what owners say now, applied to a corpus that is already published, without curating it again.
+
+A newer robots.txt snapshot is asked about every document of the tasks whose hosts say something else than before: the
+published ones by the URLs in the shards, the excluded ones by host and path in the decisions. Documents that may not
+be used any more leave the shards, which are written again without them; everything that follows for counts, decisions
+and roots is in `manifests.amend`. The next version has the Merkle root that a full re-run under the new snapshot would
+have, at a fraction of its cost (1,000 changed hosts of 100,000: see `retract` in `tests/bench/LOG.md`).
+
+One thing a re-run can do and this cannot: a document that its owner allows again is not restored, since its text was
+not kept. Such documents are listed in the version's `returned.parquet`, and their tasks are marked, so that the next
+`fairtrove curate` runs exactly these again.
+
+Like a run, a retraction may die at any moment: the new version is its `run.json`, written last, and the shards of the
+version before are removed after that.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datatrove.data import Document
+
+from filters.decision import Action, Decision, Evidence
+from filters.robots import Robots, agent_list
+from filters.takedown import TakedownList, open_takedown
+from manifests import trail
+from manifests.amend import Amended, Answer, amend
+from manifests.corpus import Corpus, open_corpus, verify_file
+from manifests.files import file_sha256
+from manifests.ledger import EVIDENCE_LEAF
+from manifests.publish import TABLES, adopt_task, publish_task, publish_version, published_shards, sweep
+from manifests.schema import FORMAT, RETURNED, TOMBSTONES, Reason, Stage, restore_host
+from pipeline.curate import RunError, clean_version, locked
+from pipeline.recipe import RecipeError
+from pipeline.shards import rewrite_shard
+from pipeline.sources import locate
+from pipeline.stages import code_version
+from pipeline.task import evidence_digests
+
+BATCH = 4096
+
+
+@dataclass
+class Retraction:
+    """What a retraction did, or would do.
+
+    Attributes:
+        corpus: the newest published version afterwards.
+        published: True when it is a new one.
+        tombstones: withdrawn documents (`manifests.schema.TOMBSTONES`).
+        returned: documents that are allowed again, but not restored (`manifests.schema.RETURNED`).
+        agents: withdrawn documents by barred agent.
+        rewritten: shards written again, or dropped because nothing is left in them.
+        tasks: tasks whose documents were decided again.
+    """
+
+    corpus: Corpus
+    published: bool = False
+    tombstones: pa.Table = field(default_factory=TOMBSTONES.empty_table)
+    returned: pa.Table = field(default_factory=RETURNED.empty_table)
+    agents: dict[str, int] = field(default_factory=dict)
+    rewritten: int = 0
+    tasks: int = 0
+
+    @property
+    def documents(self) -> int:
+        """Number of withdrawn documents."""
+        return len(self.tombstones)
+
+    @property
+    def text_bytes(self) -> int:
+        """Bytes of published text withdrawn."""
+        return sum(self.tombstones.column("text_bytes").to_pylist())
+
+    def hosts(self) -> list[tuple[str, int, int]]:
+        """Reversed host, documents and bytes withdrawn, the most documents first."""
+        found: dict[str, list[int]] = {}
+        columns = (self.tombstones.column(name).to_pylist() for name in ("rhost", "text_bytes"))
+        for rhost, size in zip(*columns, strict=True):
+            cell = found.setdefault(rhost or "", [0, 0])
+            cell[0] += 1
+            cell[1] += size
+        return sorted(((rhost, *cell) for rhost, cell in found.items()), key=lambda row: (-row[1], row[0]))
+
+
+def retract(
+    path: Path,
+    robots: Path | None = None,
+    takedown: Path | None = None,
+    agents: str | None = None,
+    dry_run: bool = False,
+    keep_old: bool = False,
+) -> Retraction:
+    """Withdraw from the corpus at `path` what may not be used any more, and publish the next version.
+
+    Args:
+        robots: newer snapshot; decides under the policy that the corpus records for each source.
+        takedown: list of removal requests (`filters.takedown`), which replaces the one of the corpus. A source whose
+            policy consults no robots.txt loses its documents at intake.
+        agents: other agents than the recorded ones: a list of `agents.toml` by name, or tokens with commas.
+        dry_run: only find out; writes nothing.
+        keep_old: leave the shards that are replaced.
+
+    Raises:
+        RecipeError: what was given cannot be used.
+        RunError: the corpus cannot be amended, or another run holds it.
+        CorpusError: a file is not the one that the manifest vouches for.
+    """
+    if robots is None and takedown is None:
+        raise RecipeError("nothing to decide by: give --robots SNAPSHOT.parquet, and --takedown FILE if there is one")
+    if agents is not None and robots is None:
+        raise RecipeError("--agents needs --robots: what agents may do is read from a snapshot")
+    corpus = open_corpus(path)
+    if dry_run:
+        return _Retractor(corpus, robots, takedown, agents).find()
+    with locked(corpus.path):
+        corpus = open_corpus(path)  # as it is now that nobody else changes it
+        return _Retractor(corpus, robots, takedown, agents).publish(keep_old)
+
+
+def authority(rhost: str) -> str:
+    """`example.org:8080` from `org.example:8080`, an IPv6 address in brackets."""
+    host, port = restore_host(rhost)
+    host = f"[{host}]" if ":" in host else host
+    return host if port is None else f"{host}:{port}"
+
+
+def url_of(rhost: str, path: str | None) -> str:
+    """A URL that consent signals answer as they did for the document with this host and path."""
+    where = authority(rhost)
+    return f"{'http' if where.endswith(':443') else 'https'}://{where}{path or '/'}"  # a default port would be dropped
+
+
+@dataclass(frozen=True)
+class _Consent:
+    """The consent stage of one source under the new evidence.
+
+    Attributes:
+        changed: what tells the new policy from the recorded one, None when it is the same.
+    """
+
+    stage: Robots
+    changed: str | None
+
+
+@dataclass
+class _Finding:
+    """A task under the new evidence.
+
+    Attributes:
+        changes: keys of its record that change in any case: evidence digests, fingerprint.
+        answers: documents that get another answer, by row of the file.
+        returned: rows of `RETURNED` without the task.
+        tables: its tables by name, loaded when a document had to be decided.
+    """
+
+    record: dict[str, Any]
+    changes: dict[str, Any] = field(default_factory=dict)
+    answers: dict[int, Answer] = field(default_factory=dict)
+    returned: list[dict[str, Any]] = field(default_factory=list)
+    tables: dict[str, pa.Table] = field(default_factory=dict)
+
+
+class _Retractor:
+    """One retraction of one corpus."""
+
+    def __init__(self, corpus: Corpus, robots: Path | None, takedown: Path | None, agents: str | None):
+        if corpus.run["format"] != FORMAT:
+            raise RunError(
+                f"{corpus.path}: its records are of format {corpus.run['format']}, retraction needs {FORMAT}: "
+                "curate it again"
+            )
+        self.corpus = corpus
+        self.robots = robots
+        self.takedown = takedown
+        self.requests = _requests(takedown) if takedown else None
+        self.agents = agents
+        self.policies: dict[str, dict[str, Any]] = json.loads(json.dumps(corpus.run["recipe"].get("policy", {})))
+        self.consents = self._consents()
+
+    # -- finding out
+
+    def find(self) -> Retraction:
+        """What would go."""
+        result = Retraction(self.corpus)
+        tombstones, returned = [], []
+        for record in self.corpus.tasks:
+            finding = self._find(record)
+            returned.append(_returned(finding))
+            if finding.tables:
+                result.tasks += 1
+            kept = finding.tables.get("kept")
+            if kept is None or not finding.answers:
+                continue
+            gone = {row: answer for row, answer in finding.answers.items() if answer.decision.action == Action.EXCLUDE}
+            withdrawn = kept.filter(pa.array(np.isin(kept.column("file_row").to_numpy(), list(gone) or [-1])))
+            exclusions = {row: (str(answer.decision.reason), None) for row, answer in gone.items()}
+            tombstones.append(_tombstones(record["name"], withdrawn, exclusions))
+            _count_agents(result.agents, withdrawn, gone)
+            result.rewritten += len(set(withdrawn.column("shard").to_pylist()))
+        result.tombstones = pa.concat_tables([TOMBSTONES.empty_table(), *tombstones])
+        result.returned = pa.concat_tables([RETURNED.empty_table(), *returned])
+        return result
+
+    def _find(self, record: dict[str, Any]) -> _Finding:
+        finding = _Finding(record)
+        consent = self.consents.get(record["source"])
+        decides = False
+        if consent is not None and consent.stage.stage in record["stages"]:
+            digests = evidence_digests([consent.stage], self._hosts(record["name"]))
+            if record["evidence"] != {**record["evidence"], **digests}:
+                finding.changes["evidence"] = {**record["evidence"], **digests}
+                decides = True
+            if consent.changed:
+                finding.changes["fingerprint"] = sha256(
+                    f"{record['fingerprint']}\0{consent.changed}".encode()
+                ).hexdigest()
+                decides = True
+            if decides:
+                self._load(finding)
+                self._decide_kept(finding, consent.stage)
+                self._decide_excluded(finding, consent.stage)
+                if finding.returned or record.get("unrestored"):
+                    finding.changes["unrestored"] = len(finding.returned)
+        elif self.requests is not None:
+            self._take_down(finding, self.requests)
+        return finding
+
+    def _decide_kept(self, finding: _Finding, stage: Robots) -> None:
+        kept = finding.tables["kept"]
+        at = finding.record["stages"].index(stage.stage)
+        hosted = np.flatnonzero(kept.column("rhost").is_valid().to_numpy())
+        urls = self._urls(kept, hosted)
+        rows = kept.column("file_row").to_numpy()
+        trails = kept.column("trail").to_pylist()
+        for place, url, decision in zip(hosted, urls, _decisions(stage, urls), strict=True):
+            if decision.kept and str(decision.reason) == trail.steps(trails[place])[at][0]:
+                continue
+            finding.answers[int(rows[place])] = Answer(stage.stage, decision, locate(url)[1])
+
+    def _decide_excluded(self, finding: _Finding, stage: Robots) -> None:
+        at = finding.record["stages"].index(stage.stage)
+        columns = ("key", "file_row", "rhost", "path", "action", "reason", "evidence_id", "trail")
+        ended = [
+            row
+            for row in finding.tables["decisions"].select(columns).to_pylist()
+            if row["action"] == "exclude" and row["rhost"] is not None and len(trail.steps(row["trail"])) > at
+        ]
+        pieces = {row["evidence_id"]: row for row in finding.tables["evidence"].to_pylist()}
+        decided = _decisions(stage, [url_of(row["rhost"], row["path"]) for row in ended])
+        for row, decision in zip(ended, decided, strict=True):
+            passed = trail.steps(row["trail"])
+            if len(passed) - 1 > at:  # a later stage excluded it
+                same = decision.kept and str(decision.reason) == passed[at][0]
+            elif decision.kept:
+                if _said_by_page(pieces.get(row["evidence_id"])):
+                    continue
+                finding.returned.append({name: row[name] for name in ("key", "file_row", "rhost", "path")})
+                continue
+            else:
+                same = str(decision.reason) == row["reason"] and _same_piece(
+                    stage.stage, decision.evidence, pieces.get(row["evidence_id"])
+                )
+            if not same:
+                finding.answers[row["file_row"]] = Answer(stage.stage, decision, row["path"])
+
+    def _take_down(self, finding: _Finding, requests: TakedownList) -> None:
+        """Removal requests for a source without consent stage: intake, which every document meets, refuses them."""
+        name = finding.record["name"]
+        about = {
+            rhost: lines
+            for rhost in self._rhosts(name, ("kept",))
+            if (lines := requests.about(*restore_host(rhost))) is not None
+        }
+        if not about:
+            return
+        self._load(finding)
+        kept = finding.tables["kept"]
+        rhosts = kept.column("rhost").to_pylist()
+        places = np.array([place for place, rhost in enumerate(rhosts) if rhost in about], np.int64)
+        rows = kept.column("file_row").to_numpy()
+        for place, url in zip(places, self._urls(kept, places), strict=True):
+            lines = about[rhosts[place]]
+            line = lines.covering(url)
+            if line is not None:
+                detector = f"takedown-list@{lines.digest[:12]}"
+                piece = Evidence(
+                    "takedown", host=authority(rhosts[place]), line=line.number, rule=line.text[:200], detector=detector
+                )
+                decision = Decision(Action.EXCLUDE, Reason.TAKEDOWN, piece)
+                finding.answers[int(rows[place])] = Answer(str(Stage.INTAKE), decision, locate(url)[1])
+
+    # -- publishing
+
+    def publish(self, keep_old: bool) -> Retraction:
+        """Publish the next version; nothing when it would say what the published one says."""
+        out, parent = self.corpus.path, self.corpus.version
+        version = parent + 1
+        clean_version(out, version, [])
+        staging = out / ".staging"
+        shutil.rmtree(staging, ignore_errors=True)
+        result = Retraction(self.corpus)
+        tombstones, returned = [TOMBSTONES.empty_table()], [RETURNED.empty_table()]
+        changed = False
+        for record in self.corpus.tasks:
+            finding = self._find(record)
+            result.tasks += bool(finding.tables)
+            returned.append(_returned(finding))
+            if not finding.answers:
+                adopt_task(out, parent, version, record["name"], finding.changes)
+                changed |= any(record.get(key) != value for key, value in finding.changes.items())
+                continue
+            changed = True
+            amended = amend(record, *(finding.tables[name] for name in TABLES), answers=finding.answers)
+            result.rewritten += self._publish_task(finding, amended, version, staging / record["name"])
+            tombstones.append(_tombstones(record["name"], amended.withdrawn, amended.exclusions))
+            _count_agents(result.agents, amended.withdrawn, finding.answers)
+        shutil.rmtree(staging, ignore_errors=True)
+        result.tombstones, result.returned = pa.concat_tables(tombstones), pa.concat_tables(returned)
+        description = self._description(result)
+        if not changed and all(self.corpus.run.get(key) == description[key] for key in ("recipe", "pins")):
+            clean_version(out, version, [])
+            return result
+        names = [task["name"] for task in self.corpus.run["tasks"]]
+        more = {"tombstones": result.tombstones, "returned": result.returned}
+        publish_version(out, version, parent, names, description, more)
+        if not keep_old:
+            sweep(out, published_shards(out))
+        result.corpus, result.published = open_corpus(out), True
+        return result
+
+    def _publish_task(self, finding: _Finding, amended: Amended, version: int, staging: Path) -> int:
+        """Write the task's affected shards again and publish it; returns their number."""
+        record = finding.record
+        staging.mkdir(parents=True)
+        removed: dict[str, dict[int, int]] = {}
+        columns = (amended.withdrawn.column(name).to_pylist() for name in ("shard", "shard_row", "text_bytes"))
+        for shard, row, size in zip(*columns, strict=True):
+            removed.setdefault(shard, {})[row] = size
+        shards: list[dict[str, Any]] = []
+        staged: dict[Path, str] = {}
+        names: dict[str, str] = {}
+        for shard in record["shards"]:
+            if shard["name"] not in removed:
+                shards.append(shard)
+                continue
+            written = rewrite_shard(shard, self.corpus.path, record["name"], removed[shard["name"]], staging)
+            if written is not None:
+                description, temporary = written
+                shards.append(description)
+                staged[temporary] = description["name"]
+                names[shard["name"]] = description["name"]
+        shards.sort(key=lambda shard: shard["name"])
+        account = replace(amended.account, kept=_moved(amended.account.kept, names, removed))
+        keep = {name: value for name, value in record.items() if name not in _COMPUTED}
+        publish_task(self.corpus.path, version, account, shards, staged, staging, {**keep, **finding.changes})
+        return len(removed)
+
+    def _description(self, result: Retraction) -> dict[str, Any]:
+        """What `run.json` says of the version: as its parent, with the new pins and what was withdrawn."""
+        run = self.corpus.run
+        pins = dict(run["pins"])
+        for source, consent in self.consents.items():
+            found = consent.stage.pins()
+            pins |= {f"{source}.{consent.stage.stage}.{name}": digest for name, digest in found.items()}
+        retraction: dict[str, Any] = {
+            "code": code_version(),
+            "documents": result.documents,
+            "text_bytes": result.text_bytes,
+            "returned": len(result.returned),
+        }
+        if self.robots is not None:
+            retraction["robots"] = {"name": self.robots.name, "sha256": file_sha256(self.robots)}
+        if self.takedown is not None:
+            retraction["takedown"] = {"name": self.takedown.name, "sha256": file_sha256(self.takedown)}
+        if self.agents is not None:
+            retraction["agents"] = self.agents
+        kept = {key: run[key] for key in ("code", "failed") if key in run}
+        return {**kept, "recipe": {**run["recipe"], "policy": self.policies}, "pins": pins, "retraction": retraction}
+
+    # -- evidence and tables
+
+    def _consents(self) -> dict[str, _Consent]:
+        """The consent stage of each source that has one, under the recorded policy and the new evidence."""
+        run = self.corpus.manifest / "run.json"
+        sources = {task["source"] for task in self.corpus.run["tasks"]}
+        found: dict[str, _Consent] = {}
+        for source, policy in self.policies.items():
+            recorded = policy.get("robots")
+            if not recorded or source not in sources:
+                continue
+            if self.robots is None:
+                raise RecipeError(
+                    f"source {source} consults robots.txt: give --robots as well, the newest snapshot there is"
+                )
+            if recorded.get("takedown") and self.takedown is None:
+                raise RecipeError(
+                    f"source {source} was curated with the takedown list {recorded['takedown']}: give --takedown, that "
+                    "list or a longer one"
+                )
+            wanted = recorded | {"snapshot": str(self.robots)}
+            if self.takedown is not None:
+                wanted["takedown"] = str(self.takedown)
+            before = _consent_stage(wanted, run)
+            if self.agents is not None:
+                wanted["agents"] = _agents(self.agents)
+            stage = _consent_stage(wanted, run)
+            fingerprint = json.dumps(stage.fingerprint(), sort_keys=True)
+            named = {key: Path(wanted[key]).name for key in ("snapshot", "takedown") if wanted.get(key)}
+            policy["robots"] = wanted | named
+            found[source] = _Consent(stage, fingerprint if stage.fingerprint() != before.fingerprint() else None)
+        if not found and self.takedown is None:
+            raise RunError(f"{run}: no source of this corpus consults robots.txt; only --takedown concerns it")
+        return found
+
+    def _load(self, finding: _Finding) -> None:
+        """Read and verify the tables of a task, once."""
+        if finding.tables:
+            return
+        for name in TABLES:
+            path = self._table(finding.record["name"], name)
+            verify_file(path, finding.record["tables"][name]["sha256"])
+            finding.tables[name] = pq.read_table(path, partitioning=None)
+
+    def _table(self, task: str, name: str) -> Path:
+        return self.corpus.manifest / name / f"{task}.parquet"
+
+    def _rhosts(self, task: str, names: Sequence[str] = ("kept", "decisions")) -> set[str]:
+        found: set[str] = set()
+        for name in names:
+            column = pq.read_table(self._table(task, name), columns=["rhost"], partitioning=None).column("rhost")
+            found |= set(column.unique().to_pylist())
+        return {rhost for rhost in found if rhost}
+
+    def _hosts(self, task: str) -> list[tuple[str, int | None]]:
+        """Every host that a task met, as `pipeline.task.hosts_of` gives them."""
+        return sorted(map(restore_host, self._rhosts(task)), key=lambda host: (host[0], host[1] or 0))
+
+    def _urls(self, kept: pa.Table, places: np.ndarray) -> list[str]:
+        """URLs of rows of a `kept` table, from the shards."""
+        urls = np.empty(len(places), dtype=object)
+        chosen = kept.select(["shard", "shard_row"]).take(pa.array(places))
+        shards = chosen.column("shard").combine_chunks().dictionary_encode()
+        rows = chosen.column("shard_row").to_numpy()
+        for code, name in enumerate(shards.dictionary.to_pylist()):
+            within = np.flatnonzero(shards.indices.to_numpy() == code)
+            column = pq.read_table(self.corpus.path / name, columns=["url"], partitioning=None).column("url")
+            urls[within] = column.take(pa.array(rows[within])).to_pylist()
+        return urls.tolist()
+
+
+_COMPUTED = ("format", "rows", "kept", "excluded", "counts", "tables", "shards", "roots")
+"""Keys of a task's record that `publish_task` writes."""
+
+
+def _consent_stage(policy: Mapping[str, Any], run: Path) -> Robots:
+    try:
+        stage = Robots(**policy)
+        stage.pins()  # reads the files, so that what is wrong with them shows before any work
+        return stage
+    except TypeError as error:
+        raise RunError(
+            f"{run}: the recorded robots policy is not one of this version ({error}); curate again"
+        ) from error
+    except (ValueError, OSError) as error:
+        raise RecipeError(str(error)) from error
+
+
+def _requests(path: Path) -> TakedownList:
+    try:
+        return open_takedown(path)
+    except (ValueError, OSError) as error:
+        raise RecipeError(str(error)) from error
+
+
+def _said_by_page(piece: Mapping[str, Any] | None) -> bool:
+    """Whether an exclusion rests on headers or meta elements of the page: no snapshot has them, so they stand."""
+    if piece is None or piece["protocol"] in ("robots.txt", "takedown"):
+        return False
+    return piece["body_sha256"] is None
+
+
+def _agents(given: str) -> str | list[str]:
+    """A list's name as it is, tokens as a list."""
+    try:
+        agent_list(given)
+        return given
+    except ValueError as error:
+        tokens = [token.strip() for token in given.split(",") if token.strip()]
+        if not tokens or (len(tokens) == 1 and given.islower()):
+            raise RecipeError(f"--agents {given}: {error}; or give tokens, like GPTBot,CCBot") from error
+        return tokens
+
+
+def _decisions(stage: Robots, urls: Sequence[str]) -> Iterator[Decision]:
+    """The stage's answers for documents of which only the URL is known."""
+    for start in range(0, len(urls), BATCH):
+        batch = [Document(text="", id="", metadata={"url": url}) for url in urls[start : start + BATCH]]
+        yield from stage.decide(batch)
+
+
+def _same_piece(stage: str, piece: Evidence | None, row: Mapping[str, Any] | None) -> bool:
+    if piece is None or row is None:
+        return piece is row
+    return all((stage if name == "stage" else getattr(piece, name)) == row[name] for name in EVIDENCE_LEAF)
+
+
+def _moved(kept: pa.Table, names: Mapping[str, str], removed: Mapping[str, Mapping[int, int]]) -> pa.Table:
+    """The table with its rows' places in the shards that were written again."""
+    if not names:
+        return kept
+    shards = kept.column("shard").combine_chunks().dictionary_encode()
+    codes = shards.indices.to_numpy(zero_copy_only=False)
+    rows = kept.column("shard_row").to_numpy().copy()
+    listed = shards.dictionary.to_pylist()
+    for code, name in enumerate(listed):
+        if name in names:
+            within = codes == code
+            rows[within] -= np.searchsorted(np.array(sorted(removed[name])), rows[within]).astype(rows.dtype)
+    renamed = pa.array([names.get(name, name) for name in listed], pa.string()).take(shards.indices)
+    schema = kept.schema
+    kept = kept.set_column(schema.get_field_index("shard"), schema.field("shard"), renamed)
+    return kept.set_column(schema.get_field_index("shard_row"), schema.field("shard_row"), pa.array(rows, pa.int32()))
+
+
+def _tombstones(task: str, withdrawn: pa.Table, exclusions: Mapping[int, tuple[str, int | None]]) -> pa.Table:
+    rows = withdrawn.select(["key", "file_row", "rhost", "shard", "shard_row", "text_bytes"]).to_pylist()
+    for row in rows:
+        reason, identifier = exclusions[row["file_row"]]
+        row |= {"task": task, "reason": reason, "evidence_id": identifier}
+    return pa.Table.from_pylist(rows, schema=TOMBSTONES)
+
+
+def _returned(finding: _Finding) -> pa.Table:
+    rows = [{**row, "task": finding.record["name"]} for row in finding.returned]
+    return pa.Table.from_pylist(rows, schema=RETURNED)
+
+
+def _count_agents(agents: dict[str, int], withdrawn: pa.Table, answers: Mapping[int, Answer]) -> None:
+    for file_row in withdrawn.column("file_row").to_pylist():
+        piece = answers[file_row].decision.evidence
+        for agent in (piece.agents or "").split(",") if piece else ():
+            if agent:
+                agents[agent] = agents.get(agent, 0) + 1

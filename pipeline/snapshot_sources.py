@@ -12,10 +12,12 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 from urllib.parse import urljoin
 
 import fsspec
@@ -84,17 +86,48 @@ def _read_warc(source: str) -> Iterator[Answer]:
 
     read = 0
     try:
-        with fsspec.open(source, "rb") as stream:
-            for record in ArchiveIterator(stream):
+        with fsspec.open(source, "rb") as file:
+            for record in ArchiveIterator(_whole(file, source)):
                 answer = _from_record(record) if record.rec_type == "response" else None
+                _expect_whole(record)
                 if answer is not None:
                     yield answer
                 read += 1
+            if not read:
+                raise EOFError("no record in it")
     except Exception as error:  # warcio raises its own errors, zlib's, and whatever a header breaks
         message = " ".join(str(error).split())[:200]
         raise SnapshotSourceError(
             f"{source}: damaged after {read:,} records ({type(error).__name__}: {message}); fetch it again"
         ) from error
+
+
+class _WholeGzip(gzip.GzipFile):
+    """warcio takes a cut gzip stream for the end of the file and swallows the EOFError by which gzip says otherwise."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        try:
+            return super().read(size)
+        except EOFError as error:
+            raise OSError("it is cut off") from error
+
+
+def _whole(file: BinaryIO, source: str) -> BinaryIO:
+    """The records' bytes; raises OSError, at once or in reading, when the file is cut off anywhere but between two."""
+    if source.endswith(".gz"):
+        return cast(BinaryIO, _WholeGzip(fileobj=file))
+    file.seek(-min(4, file.seek(0, os.SEEK_END)), os.SEEK_END)
+    if file.read() != b"\r\n\r\n":
+        raise OSError("it is cut off: no record ends at its end")
+    file.seek(0)
+    return file
+
+
+def _expect_whole(record: Any) -> None:
+    while record.raw_stream.read(1 << 16):
+        pass
+    if getattr(record.raw_stream, "limit", 0) > 0:
+        raise EOFError(f"{record.raw_stream.limit} bytes of a record are missing")
 
 
 def _from_record(record: Any) -> Answer | None:

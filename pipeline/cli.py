@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from pipeline.cli_pii import app as pii_app
 from pipeline.cli_robots import app as robots_app
 from pipeline.terminal import UsageError, console, escaped, exits, fail, stderr
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 
 app.add_typer(robots_app, name="robots")
+app.add_typer(pii_app, name="pii")
 
 RecipeArgument = Annotated[
     str, typer.Argument(help="A TOML file, or a recipe that ships: sample, corpus, apertus.", show_default=False)

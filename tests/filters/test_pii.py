@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import pickle
-import random
 import socket
 import time
 
@@ -16,61 +14,11 @@ from hypothesis import strategies as st
 
 from filters.decision import Action
 from filters.pii import MARKERS, PII, TYPES, Reason, find, pseudonyms, redact, scan
-from filters.pii_finance import keccak256
 from filters.pii_network import Email
 from filters.pii_scan import PRIORITY, find_spans_unfiltered
+from pipeline.sample.labelled import base58check, cpf, ethereum, iban, luhn, pesel, secret, spaced
 
 # --- values ------------------------------------------------------------------------------------------------------
-
-
-def luhn(body: str) -> str:
-    """Append the Luhn digit."""
-    total = sum(sum(divmod(int(digit) * (2 - index % 2), 10)) for index, digit in enumerate(reversed(body)))
-    return body + str(-total % 10)
-
-
-def iban(country: str, account: str) -> str:
-    """Insert the check digits of ISO 13616."""
-    number = int("".join(str(int(character, 36)) for character in f"{account}{country}00"))
-    return f"{country}{98 - number % 97:02d}{account}"
-
-
-def spaced(value: str, space: str = " ", size: int = 4) -> str:
-    return space.join(value[index : index + size] for index in range(0, len(value), size))
-
-
-def base58check(version: int, seed: str) -> str:
-    alphabet = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-    payload = bytes([version]) + hashlib.sha256(seed.encode()).digest()[:20]
-    raw = payload + hashlib.sha256(hashlib.sha256(payload).digest()).digest()[:4]
-    number, text = int.from_bytes(raw, "big"), ""
-    while number:
-        number, digit = divmod(number, 58)
-        text = alphabet[digit] + text
-    return alphabet[0] * (len(raw) - len(raw.lstrip(b"\0"))) + text
-
-
-def ethereum(seed: str) -> str:
-    digits = hashlib.sha256(seed.encode()).hexdigest()[:40]
-    case = keccak256([digits.encode()])[0].hex()
-    return "0x" + "".join(c.upper() if int(h, 16) >= 8 else c for c, h in zip(digits, case, strict=False))
-
-
-def pesel(body: str) -> str:
-    return body + str(-sum(int(d) * w for d, w in zip(body, (1, 3, 7, 9, 1, 3, 7, 9, 1, 3), strict=True)) % 10)
-
-
-def cpf(body: str) -> str:
-    for start in (10, 11):
-        rest = sum(int(d) * w for d, w in zip(body, range(start, 1, -1), strict=False)) * 10 % 11 % 10
-        body += str(rest)
-    return f"{body[:3]}.{body[3:6]}.{body[6:9]}-{body[9:]}"
-
-
-def secret(prefix: str, length: int, seed: int = 1) -> str:
-    alphabet = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
-    return prefix + "".join(random.Random(seed).choices(alphabet, k=length - 1)) + ("7" if length else "")
-
 
 DE_IBAN = iban("DE", "370400440532013000")
 CARD = luhn("453201511283036")

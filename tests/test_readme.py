@@ -13,10 +13,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipeline.cli import app
 from pipeline.recipe import RECIPES, load_recipe
 from tests.conftest import REPOSITORY
 from tests.pipeline.crawl import make_crawl
+from tests.pipeline.test_cli import commands
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
@@ -44,6 +44,14 @@ def fairtrove(arguments: str, folder: Path) -> str:
 @pytest.mark.parametrize("line", [line for line in COMMANDS.splitlines() if line.startswith("fairtrove ")])
 def test_every_fairtrove_command_of_the_readme_runs(workplace, line):
     assert fairtrove(line.removeprefix("fairtrove "), workplace).strip()
+
+
+def test_the_example_that_asks_live_sites_is_only_shown_and_lacks_nothing_but_its_list(workplace):
+    (line,) = re.findall(r"```text\nfairtrove (robots fetch .*)\n```", README)
+    command = [sys.executable, "-m", "pipeline.cli", *shlex.split(line)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    result = subprocess.run(command, cwd=workplace, capture_output=True, text=True, check=False, env=environment)
+    assert (result.returncode, "hosts.txt: cannot be read" in result.stderr) == (2, True), result.stderr
 
 
 @pytest.mark.parametrize("sql", re.findall(r'duckdb -c "(.*?)"\n', COMMANDS, re.DOTALL))
@@ -80,8 +88,7 @@ def test_make_help_lists_every_target():
 
 
 def test_every_command_and_shipped_recipe_is_in_the_readme():
-    for command in app.registered_commands:
-        name = command.name or command.callback.__name__
+    for name in commands():
         assert f"fairtrove {name}" in README or f"make {name}" in README
     for recipe in RECIPES.glob("*.toml"):
         assert f"`{recipe.stem}`" in README

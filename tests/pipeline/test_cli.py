@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
 from manifests.corpus import open_corpus
 from pipeline.cli import app
@@ -30,9 +31,17 @@ def one_line(result: subprocess.CompletedProcess) -> str:
     return lines[0]
 
 
-@pytest.mark.parametrize("command", [command.name or command.callback.__name__ for command in app.registered_commands])
+def commands(group: typer.Typer = app, prefix: str = "") -> list[str]:
+    """Every command as one types it: `curate`, `robots build` and so on."""
+    own = [prefix + (command.name or command.callback.__name__) for command in group.registered_commands]
+    return own + [
+        name for inner in group.registered_groups for name in commands(inner.typer_instance, f"{prefix}{inner.name} ")
+    ]
+
+
+@pytest.mark.parametrize("command", commands())
 def test_every_command_has_help_that_ends_with_an_example(command):
-    result = fairtrove(command, "--help")
+    result = fairtrove(*command.split(), "--help")
     assert result.returncode == 0
     assert f"Example: fairtrove {command}" in " ".join(result.stdout.split())
 

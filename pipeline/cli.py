@@ -134,6 +134,45 @@ def plan(
 @exits
 def audit(
     corpus: CorpusArgument,
+@app.command(epilog="Example: [bold]fairtrove retract out/mine --robots newer.parquet --dry-run[/]")
+@exits
+def retract(
+    corpus: CorpusArgument,
+    robots: Annotated[
+        Path | None, typer.Option("--robots", help="The newer robots.txt snapshot, a Parquet file.", show_default=False)
+    ] = None,
+    takedown: Annotated[
+        Path | None,
+        typer.Option("--takedown", help="List of removal requests: hosts and URLs, one per line.", show_default=False),
+    ] = None,
+    agents: Annotated[
+        str | None,
+        typer.Option(
+            "--agents",
+            metavar="NAMES",
+            help="Other agents than the corpus was made for: paper, training or strict, or tokens with commas.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go; write nothing.")] = False,
+    keep_old: Annotated[bool, typer.Option("--keep-old", help="Keep the shards that are replaced.")] = False,
+) -> None:
+    """Withdraw documents whose owners no longer allow them, and publish the next version.
+
+    Each source is decided again under its recorded policy, only where its hosts say something else than before; the
+    result is what a full re-run would be. Documents that are allowed again are listed: only curating restores them.
+    """
+    from manifests.report import write_report
+    from pipeline.retract import retract as run
+    from pipeline.table import print_paths, print_retraction
+
+    found = run(corpus, robots, takedown, agents, dry_run, keep_old)
+    print_retraction(console, found, dry_run)
+    if found.published:
+        write_report(found.corpus)
+    print_paths(console, found.corpus)
+
+
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")] = False,
     version: Annotated[int | None, typer.Option(min=1, help="A version other than the newest.")] = None,
     root: Annotated[str | None, typer.Option("--root", metavar="HEX", help="The root that you were told.")] = None,

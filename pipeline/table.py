@@ -6,14 +6,18 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from manifests.audit import printable
 from manifests.corpus import Corpus
 from manifests.schema import Stage
+
+if TYPE_CHECKING:
+    from pipeline.retract import Retraction
 
 
 @dataclass
@@ -92,6 +96,62 @@ def print_summary(console: Console, corpus: Corpus) -> None:
     console.print(f"Merkle root {corpus.root}")
     for failed, error in corpus.run.get("failed", {}).items():
         console.print(f"[red]left out[/] {failed}: {error}")
+
+
+HOSTS_SHOWN = 20
+"""Hosts that a retraction names, those with most documents first; the rest is added up."""
+
+
+def print_retraction(console: Console, found: Retraction, dry_run: bool) -> None:
+    """Hosts, documents and bytes withdrawn, for which agents; what came back; the new version."""
+    from pipeline.retract import authority
+
+    if found.documents:
+        hosts = found.hosts()
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        table.add_column("host")
+        for heading in ("documents", "bytes of text"):
+            table.add_column(heading, justify="right")
+        for rhost, documents, text_bytes in hosts[:HOSTS_SHOWN]:
+            table.add_row(Text(printable(authority(rhost))), f"{documents:,}", f"{text_bytes:,}")
+        rest = hosts[HOSTS_SHOWN:]
+        if rest:
+            documents, text_bytes = (sum(row[column] for row in rest) for column in (1, 2))
+            table.add_row(f"{len(rest):,} more", f"{documents:,}", f"{text_bytes:,}")
+        table.add_row(
+            f"{len(hosts):,} host{'s' if len(hosts) > 1 else ''}",
+            f"{found.documents:,}",
+            f"{found.text_bytes:,}",
+            style="bold",
+        )
+        console.print(table)
+        agents = sorted(found.agents.items(), key=lambda item: (-item[1], item[0]))
+        if agents:
+            console.print(
+                Text("Barred for: " + ", ".join(f"{agent} {number:,}" for agent, number in agents)), soft_wrap=True
+            )
+        console.print(f"{found.rewritten:,} shards {'would be' if dry_run else 'were'} written again without them.")
+    else:
+        console.print("Nothing to retract: no published document is barred by this evidence.")
+    if len(found.returned):
+        hosts_back = set(found.returned.column("rhost").to_pylist())
+        console.print(
+            f"{len(found.returned):,} excluded documents of {len(hosts_back):,} hosts are allowed again. Their text "
+            "was not kept, so they stay out; the next `fairtrove curate` with this evidence restores them"
+            + (" (listed in returned.parquet)." if found.published else "."),
+            soft_wrap=True,
+        )
+    if dry_run:
+        console.print("A dry run: nothing was written.")
+    elif found.published:
+        console.print(
+            f"Version {found.corpus.version} is published, Merkle root {found.corpus.root}.\n"
+            "Curate with this evidence from now on: an older snapshot, or a recipe without the takedown list, would "
+            "bring the documents back.",
+            soft_wrap=True,
+        )
+    else:
+        console.print(f"Version {found.corpus.version} already rests on this evidence.")
 
 
 def print_paths(console: Console, corpus: Corpus) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.recipe import RECIPES, load_recipe
 from tests.conftest import REPOSITORY
-from tests.pipeline.crawl import make_crawl
+from tests.pipeline.crawl import ROBOTS, make_crawl, write_snapshot
 from tests.pipeline.test_cli import commands
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -26,9 +26,11 @@ TARGETS = re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory) -> Path:
-    """A folder with the sample curated at out/sample, pages/ and robots.parquet, as the README takes for granted."""
+    """A folder with the sample curated at out/sample, pages/, robots.parquet and a newer.parquet, as the README takes
+    for granted."""
     folder = tmp_path_factory.mktemp("readme")
     make_crawl(folder, files=1, rows=30)
+    write_snapshot(folder / "newer.parquet", {**ROBOTS, "open.example": (200, b"User-agent: GPTBot\nDisallow: /\n")})
     fairtrove("curate sample --out out/sample --workers 1", folder)
     return folder
 
@@ -43,6 +45,9 @@ def fairtrove(arguments: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS.splitlines() if line.startswith("fairtrove ")])
 def test_every_fairtrove_command_of_the_readme_runs(workplace, line):
+    if line.startswith("fairtrove retract") and not (workplace / "out" / "mine").exists():
+        (curate,) = re.findall(r"^fairtrove (curate .* --out out/mine .*)$", COMMANDS, re.MULTILINE)
+        fairtrove(curate, workplace)
     assert fairtrove(line.removeprefix("fairtrove "), workplace).strip()
 
 

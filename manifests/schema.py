@@ -262,6 +262,7 @@ SHARD = pa.schema(
         pa.field("license", pa.string()),
         pa.field("toxicity", pa.float32()),
         pa.field("redactions", pa.int32()),
+        pa.field("redaction_spans", pa.string()),  # only where the policy asks: type and place, never a value
     ]
 )
 """Columns of a published shard, flat, with FineWeb-2's names where it has the column."""

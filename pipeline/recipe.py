@@ -102,6 +102,7 @@ class PIIPolicy(Model):
     types: list[str] | None = None
     marker: Literal["typed", "hash", "remove"] = "typed"
     key: str | None = None
+    spans: bool = False
 
 
 class StockFilter(Model):

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import pickle
 import socket
 import time
+import traceback
 
 import pytest
 from datatrove.data import Document
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from filters import pii_network, pii_scan
 from filters.decision import Action
 from filters.pii import MARKERS, PII, TYPES, Reason, find, pseudonyms, redact, scan
+from filters.pii_finance import keccak256
 from filters.pii_network import Email
-from filters.pii_scan import PRIORITY, find_spans_unfiltered
+from filters.pii_phone import Phone
+from filters.pii_recognizer import SpanRecognizer
+from filters.pii_scan import PRIORITY, RecognizerError, find_spans_unfiltered
 from pipeline.sample.labelled import base58check, cpf, ethereum, iban, luhn, pesel, secret, spaced
 
 # --- values ------------------------------------------------------------------------------------------------------
@@ -312,7 +318,10 @@ def test_removal_leaves_nothing_that_a_second_pass_finds():
         assert sum(decision.counts.values()) == each.metadata["redactions"] >= 1
 
 
-@pytest.mark.parametrize("arguments", [{"marker": "hash"}, {"key": "k"}, {"marker": "star"}, {"types": ["NAME"]}])
+@pytest.mark.parametrize(
+    "arguments",
+    [{"marker": "hash"}, {"key": "k"}, {"marker": "star"}, {"types": ["NAME"]}, {"marker": "remove", "spans": True}],
+)
 def test_stage_refuses_policies_that_make_no_sense(arguments):
     with pytest.raises(ValueError, match=r"pii|PII"):
         PII(**arguments)
@@ -366,3 +375,81 @@ def test_odd_input_is_answered():
     found = scan(odd, ["und"] * len(odd))
     assert [len(spans) for spans in found] == [0, 0, 0, 1, 0, 0, 0]
     assert redact(odd[3], found[3]) == "\ud800 <email-pii> \udfff"
+
+
+def test_spans_are_recorded_only_where_the_policy_asks_and_hold_no_value():
+    text = "Mail bob@firma.de or 62.138.9.77"
+    silent, plain, keyed = document(text), document(text), document(text)
+    PII().decide([silent])
+    PII(spans=True).decide([plain])
+    PII(spans=True, marker="hash", key="k").decide([keyed])
+    assert "redaction_spans" not in silent.metadata
+    assert plain.metadata["redaction_spans"] == "EMAIL 5:17; IP_ADDRESS 21:32"
+    pseudonym = pseudonyms("k")("EMAIL", "bob@firma.de")[-17:-1]
+    assert keyed.metadata["redaction_spans"].startswith(f"EMAIL 5:17 {pseudonym}; IP_ADDRESS 21:32 ")
+    assert pseudonym in keyed.text
+
+
+class _Breaks(SpanRecognizer):
+    kind = "IBAN"
+
+    def spans(self, window: str, language: str):
+        raise TimeoutError(f"gave up on {window}")
+
+
+def test_a_recognizer_that_breaks_or_times_out_passes_nothing_on_and_says_no_value(monkeypatch, caplog):
+    monkeypatch.setattr(pii_scan, "_recognizers", lambda: ((_Breaks(), pii_scan._ALL_LOOKS),))
+    item = Document(text=f"IBAN {DE_IBAN}", id="<urn:uuid:1>", metadata={})
+    passed = []
+    with caplog.at_level(logging.DEBUG), pytest.raises(RecognizerError) as caught:
+        passed += PII().run(iter([item]))
+    assert passed == []
+    assert "recognizer of IBAN raised TimeoutError on document <urn:uuid:1>" in str(caught.value)
+    assert pickle.loads(pickle.dumps(caught.value)).kind == "IBAN"
+    said = "".join(traceback.format_exception(caught.value)) + caplog.text
+    assert DE_IBAN not in said
+
+
+# --- the prefilter, the second look, the fast paths ---------------------------------------------------------------
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.one_of(st.sampled_from(CASES), st.sampled_from(["§ 4.1.2.3", "ISBN 978-3-16-148410-0", "是", ""])),
+        max_size=6,
+    ),
+    st.sampled_from(["und", "deu_Latn", "fra_Latn", "pol_Latn", "zho_Hani"]),
+)
+def test_the_prefilter_loses_nothing_wherever_values_stand(pieces, language):
+    filler = "Ein Satz ohne alles. 中文字。 "
+    lines = [piece if isinstance(piece, str) else "".join(piece[2:]) for piece in pieces]
+    text = f"\n{filler}".join([filler, *lines, filler])
+    assert find(text, language) == find_spans_unfiltered(text, language)
+
+
+@given(st.lists(st.integers(0, 300), min_size=4, max_size=4), st.sampled_from(["", "0"]))
+def test_public_addresses_are_those_of_presidio_and_the_registries(octets, zero):
+    text = ".".join(map(str, octets[:3])) + f".{zero}{octets[3]}"
+    valid = not pii_network._ip().invalidate_result(text)
+    address = ipaddress.ip_address(text) if valid else None
+    public = valid and address.is_global and not address.is_multicast and not address.is_reserved
+    assert pii_network._public(text) == public
+
+
+def test_every_special_range_of_ipv4_has_its_first_octet_in_the_slow_path():
+    for network in ipaddress._IPv4Constants._private_networks:
+        first = int(str(network).partition(".")[0])
+        assert str(first) in pii_network._SPECIAL_OCTETS
+
+
+@given(st.lists(st.binary(max_size=134), min_size=2, max_size=4))
+def test_one_keccak_digest_is_that_of_many(messages):
+    assert [keccak256([message])[0] for message in messages] == keccak256(messages)
+    assert keccak256([b""])[0].hex().startswith("c5d2460186f7233c927e7db2dcc703c0")
+
+
+def test_a_national_number_before_an_international_one_is_found_at_first_sight():
+    text = "Telefon 601 172 990, +49 30 1234567"
+    assert [kind for _, _, kind in find(text, "ces_Latn")] == ["PHONE", "PHONE"]
+    assert len(list(Phone().spans(text, "ces_Latn"))) == 2

@@ -245,7 +245,8 @@ _LINE = re.compile(
     r"(?:[^:#\n]*:([^#\n]*)|[^ \t:#\n]*[ \t]+([^ \t:#\n]+)[ \t\v\f]*(?=[#\n]|\Z))",
     re.IGNORECASE | re.ASCII,
 )
-# Lines about use. Other parsers skip them (RFC 9309, 2.2.4), and so do the rules here: they close no group.
+# Lines about use. For Allow and Disallow they are not there (RFC 9309, 2.2.4). Among themselves they are rules of their
+# group (AIPREF attach, 3), so that a user-agent line behind one begins the next group.
 DIRECTIVES = ("content-signal", "content-usage", "license")
 BEFORE_GROUPS = -1
 _DIRECTIVE = re.compile(rf"\n[ \t\v\f]*({'|'.join(DIRECTIVES)})[ \t\v\f]*:([^#\n]*)", re.IGNORECASE | re.ASCII)
@@ -280,6 +281,33 @@ class Directive(NamedTuple):
     text: str  # as written, at most 200 characters
 
 
+class _Agents:
+    """Which groups speak to whom."""
+
+    def __init__(self) -> None:
+        self._by_token: dict[str, list[int]] = {}  # token as we cut it (with digits) -> its groups
+        self._by_google_token: dict[str, list[int]] = {}  # token as Google cuts it (before a digit)
+        self.star: list[int] = []
+
+    def add(self, agent: str, group: int) -> None:
+        """The value of a user-agent line."""
+        if agent[:1] == "*" and (len(agent) == 1 or agent[1] in _BLANK):
+            if group not in self.star:
+                self.star.append(group)
+        else:
+            token = _TOKEN.match(agent)[0].lower()  # type: ignore[index]
+            self._by_token.setdefault(token, []).append(group)
+            self._by_google_token.setdefault(_DIGITS.sub("", token), []).append(group)
+
+    def groups_for(self, agent: str) -> tuple[tuple[int, ...], str]:
+        """The groups an agent obeys and on what basis: `named` or `star`."""
+        token, has_digits = product_token(agent)
+        named = (self._by_token if has_digits else self._by_google_token).get(token)
+        if named is not None and token:
+            return tuple(dict.fromkeys(named)), "named"
+        return tuple(self.star), "star"
+
+
 class Audience(NamedTuple):
     """Agents that the same groups speak to, on the same basis."""
 
@@ -295,12 +323,11 @@ class RobotsTxt:
         self.body = body
         self.empty = True  # no line that counts
         self._groups: list[list[tuple[str, int]]] = []  # per group its rules: value, rank without the length
-        self._by_token: dict[str, list[int]] = {}  # token as we cut it (with digits) -> its groups
-        self._by_google_token: dict[str, list[int]] = {}  # token as Google cuts it (before a digit)
-        self._star: list[int] = []
+        self._agents = _Agents()
         self._compiled: dict[tuple[int, ...], Rules] = {}
         self._plans: dict[tuple[str, ...], list[RuleSet]] = {}
         self._directives: list[Directive] | None = None
+        self._directive_agents = _Agents()
         self._lines: list[tuple[int, str]] | None = None
         self._read()
 
@@ -321,28 +348,12 @@ class RobotsTxt:
             if closed:
                 closed, rules = False, []
                 self._groups.append(rules)
-            group = len(self._groups) - 1
-            agent = (value or word).strip(_BLANK)
-            if agent[:1] == "*" and (len(agent) == 1 or agent[1] in _BLANK):
-                if group not in self._star:
-                    self._star.append(group)
-            else:
-                token = _TOKEN.match(agent)[0].lower()  # type: ignore[index]
-                self._by_token.setdefault(token, []).append(group)
-                self._by_google_token.setdefault(_DIGITS.sub("", token), []).append(group)
+            self._agents.add((value or word).strip(_BLANK), len(self._groups) - 1)
         self.empty = record < 0
-
-    def _groups_for(self, agent: str) -> tuple[tuple[int, ...], str]:
-        """The groups an agent obeys and on what basis: `named` or `star`."""
-        token, has_digits = product_token(agent)
-        named = (self._by_token if has_digits else self._by_google_token).get(token)
-        if named is not None and token:
-            return tuple(dict.fromkeys(named)), "named"
-        return tuple(self._star), "star"
 
     def rules_for(self, agent: str) -> Rules:
         """The merged rules of the agent's groups, or else of the `*` groups (RFC 9309, 2.2.1)."""
-        return self._compile(self._groups_for(agent)[0])
+        return self._compile(self._agents.groups_for(agent)[0])
 
     def rule_sets(self, agents: tuple[str, ...]) -> list[RuleSet]:
         """The distinct rule sets that `agents` fall under, in the order of their first agent."""
@@ -350,54 +361,55 @@ class RobotsTxt:
         if plan is None:
             by_groups: dict[tuple[tuple[int, ...], str], list[str]] = {}
             for agent in agents:
-                by_groups.setdefault(self._groups_for(agent), []).append(agent)
+                by_groups.setdefault(self._agents.groups_for(agent), []).append(agent)
             plan = [RuleSet(self._compile(groups), basis, tuple(of)) for (groups, basis), of in by_groups.items()]
             self._plans[agents] = plan
         return plan
-
-    def audiences(self, agents: tuple[str, ...]) -> list[Audience]:
-        """Whom the groups of `agents` and the `*` groups speak to, in the order of the agents, `*` last.
-
-        `*` is there whether or not an agent falls under it, and lines ahead of every group belong to it: rules there
-        bind nobody (RFC 9309, 2.2.1), but who writes a directive there can only mean everyone.
-        """
-        by_groups: dict[tuple[tuple[int, ...], str], list[str]] = {}
-        for agent in agents:
-            by_groups.setdefault(self._groups_for(agent), []).append(agent)
-        star = by_groups.pop((tuple(self._star), "star"), [])
-        named = [Audience(groups, basis, tuple(of)) for (groups, basis), of in by_groups.items()]
-        return [*named, Audience((*self._star, BEFORE_GROUPS), "star", tuple(star))]
 
     @property
     def directives(self) -> list[Directive]:
         """The lines named in `DIRECTIVES`, in order. Most files have none, and then this is two searches, once."""
         if self._directives is None:
-            lower = self.body.lower()
-            self._directives = self._read_directives() if any(map(lower.__contains__, _DIRECTIVE_SIGNS)) else []
+            lower = self.body[:MAX_BODY_BYTES].lower()
+            self._directives = []
+            if any(map(lower.__contains__, _DIRECTIVE_SIGNS)):
+                self._read_directives()
         return self._directives
 
-    def _read_directives(self) -> list[Directive]:
-        """A second pass over a file that has directives, with the groups numbered as `_read` numbers them."""
+    def audiences(self, agents: tuple[str, ...]) -> list[Audience]:
+        """Whom the directives in the groups of `agents` and in the `*` groups speak to, in the agents' order, `*` last.
+
+        `*` is there whether or not an agent falls under it, and lines ahead of every group belong to it: rules there
+        bind nobody (RFC 9309, 2.2.1), but who writes a directive there can only mean everyone.
+        """
+        speaks_to = self._directive_agents
+        by_groups: dict[tuple[tuple[int, ...], str], list[str]] = {}
+        for agent in agents:
+            by_groups.setdefault(speaks_to.groups_for(agent), []).append(agent)
+        star = by_groups.pop((tuple(speaks_to.star), "star"), [])
+        named = [Audience(groups, basis, tuple(of)) for (groups, basis), of in by_groups.items()]
+        return [*named, Audience((*speaks_to.star, BEFORE_GROUPS), "star", tuple(star))]
+
+    def _read_directives(self) -> None:
+        """A second pass over a file that has directives, by the grammar in which they are rules (see `DIRECTIVES`)."""
         prepared = _prepare(self.body)
-        starts: list[tuple[int, int]] = []  # where each group begins, from the end
-        group, closed = BEFORE_GROUPS, True
-        for found in _LINE.finditer(prepared):
-            if found[1][0] not in "uU":
-                closed = closed or group != BEFORE_GROUPS
-            elif closed:
-                closed, group = False, group + 1
-                starts.append((found.start(), group))
-        directives, line, counted, place = [], 0, 0, 0
-        for found in _DIRECTIVE.finditer(prepared):
-            while place < len(starts) and starts[place][0] < found.start():
-                place += 1
-            line += prepared.count("\n", counted, found.start() + 1)
-            counted = found.start() + 1
-            end = prepared.find("\n", counted)
-            text = prepared[counted : len(prepared) if end < 0 else end].strip(_BLANK)
-            value = found[2].strip(_BLANK)
-            directives.append(Directive(found[1].lower(), value, place - 1, line, _quoted(text)))
-        return directives
+        lines = [*_LINE.finditer(prepared), *_DIRECTIVE.finditer(prepared)]
+        lines.sort(key=re.Match.start)
+        group, closed, line, counted = BEFORE_GROUPS, True, 0, 0
+        for found in lines:
+            if found.re is _LINE and found[1][0] in "uU":
+                if closed:
+                    closed, group = False, group + 1
+                self._directive_agents.add((found[2] or found[3] or "").strip(_BLANK), group)
+                continue
+            closed = True
+            if found.re is _DIRECTIVE:
+                line += prepared.count("\n", counted, found.start() + 1)
+                counted = found.start() + 1
+                end = prepared.find("\n", counted)
+                text = prepared[counted : len(prepared) if end < 0 else end].strip(_BLANK)
+                value = found[2].strip(_BLANK)
+                self._directives.append(Directive(found[1].lower(), value, group, line, _quoted(text)))
 
     def _compile(self, groups: tuple[int, ...]) -> Rules:
         rules = self._compiled.get(groups)

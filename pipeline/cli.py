@@ -12,6 +12,8 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from pipeline.cli_ask import app as ask_app
+from pipeline.cli_ask import key_app
 from pipeline.cli_pii import app as pii_app
 from pipeline.cli_robots import app as robots_app
 from pipeline.terminal import UsageError, console, escaped, exits, fail, stderr
@@ -26,6 +28,8 @@ app = typer.Typer(
 
 app.add_typer(robots_app, name="robots")
 app.add_typer(pii_app, name="pii")
+app.add_typer(key_app, name="key")
+app.registered_commands += ask_app.registered_commands
 
 RecipeArgument = Annotated[
     str, typer.Argument(help="A TOML file, or a recipe that ships: sample, corpus, apertus.", show_default=False)

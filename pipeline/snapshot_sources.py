@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from filters.robots import MAX_BODY_BYTES, Snapshot, SnapshotError, request_path
 from manifests.schema import FairtroveError
-from pipeline.snapshots import Answer, Failure, origin_key, page_url, utc
+from pipeline.snapshots import OTHER_FILES, Answer, Failure, origin_key, page_url, utc
 from pipeline.terminal import UsageError
 
 _WARC = (".warc", ".warc.gz")
@@ -226,24 +226,32 @@ def _read_snapshot(source: str, date: str | None) -> Iterator[Answer]:
             names = file.schema_arrow.names
             body = next(name for name in Snapshot.BODY_COLUMNS if name in names)
             dated = "fetched_at" in names
-            columns = ["host", "status", body] + (["fetched_at"] if dated else [])
-            for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
+            others = [name for name in OTHER_FILES if name in names]
+            for batch in file.iter_batches(
+                _BATCH_ROWS, columns=["host", "status", body, *others] + ["fetched_at"] * dated
+            ):
                 dates = batch["fetched_at"].to_pylist() if dated else [None] * len(batch)
-                for host, status, content, moment in zip(
-                    batch["host"].to_pylist(), batch["status"].to_pylist(), batch[body].to_pylist(), dates, strict=True
+                for host, status, moment, content, *rest in zip(
+                    batch["host"].to_pylist(),
+                    batch["status"].to_pylist(),
+                    dates,
+                    *(map(_octets, batch[name].to_pylist()) for name in (body, *others)),
+                    strict=True,
                 ):
                     row += 1
                     key = origin_key(host or "")
-                    if not key:
-                        continue  # an origin that no URL can have
-                    if isinstance(content, str):
-                        content = content.encode("utf-8", "surrogatepass")
-                    yield Answer(key, _moment(moment, source, row) or given, status, content)
+                    if key:  # else an origin that no URL can have
+                        fetched_at = _moment(moment, source, row) or given
+                        yield Answer(key, fetched_at, status, content, **dict(zip(others, rest, strict=True)))
     except (OSError, pa.ArrowException) as error:
         message = (str(error).splitlines() or [""])[0][:200]
         raise SnapshotSourceError(
             f"{source}: damaged after row {row:,} ({message}); fetch or build it again"
         ) from error
+
+
+def _octets(content: bytes | str | None) -> bytes | None:
+    return content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
 
 
 def _moment(value: Any, source: str = "", row: int = 0) -> datetime | None:

@@ -8,12 +8,15 @@ A snapshot is a Parquet file with these columns (`filters.robots.Snapshot` reads
 | fetched_at | timestamp, UTC | when the answer was given; null when the source did not say |
 | status | int16 | HTTP status; below 0 a `Failure`; null when the source did not record it |
 | body | binary | the file, at most 500 KiB; null unless the status is a success or not recorded |
+| tdmrep, ai_txt | binary | the origin's /.well-known/tdmrep.json and /ai.txt where a source has them |
 | rhost | string | `host` reversed, the order of the rows: its statistics prune, two snapshots compare by one merge |
 
 **Which answer counts.** The newest, but what was no answer (a failure, 5xx, 429, a redirect not followed to its end)
 replaces only its like: while a file is unreachable its last known content holds (RFC 9309, 2.4), so a site that
 is down for a day does not lose its opt-out. Among answers of the same moment a file goes before none, then the greater
 status, then the greater SHA-256 of the body: arbitrary, but the same in whichever order the sources come.
+
+Of tdmrep and ai_txt the newest that any source has is kept: null says nothing, so it withdraws nothing.
 
 **Redirects** that the sources hold the end of are followed (a crawl fetches the target too), up to ten hops, and the
 rules belong to the first authority (RFC 9309, 2.3.1.2); the row is then as old as the older of the two. Others stay as
@@ -46,7 +49,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from filters.robots import MAX_BODY_BYTES, host_key, origin, request_path
+from filters.robots import MAX_BODY_BYTES, Snapshot, host_key, origin, request_path
 from manifests.files import DigestingFile, sync_folder
 from manifests.schema import reverse_host
 
@@ -56,10 +59,13 @@ SCHEMA = pa.schema(
         pa.field("fetched_at", pa.timestamp("ms")),
         pa.field("status", pa.int16()),
         pa.field("body", pa.binary()),
+        pa.field("tdmrep", pa.binary()),
+        pa.field("ai_txt", pa.binary()),
         pa.field("rhost", pa.string(), nullable=False),
     ],
     metadata={"fairtrove.snapshot": "1"},
 )
+OTHER_FILES = Snapshot.OTHER_FILES
 MAX_REDIRECTS = 10  # RFC 9309 asks for at least five
 _ADD_ROWS = 20_000
 _ROW_GROUP_ROWS = 10_000
@@ -109,7 +115,7 @@ class Answer:
     Attributes:
         host: the origin as `origin_key` gives it; None when the request was not for a robots.txt.
         fetched_at: UTC, without a zone; None when the source does not say.
-        status, body: see the module.
+        status, body, tdmrep, ai_txt: see the module.
         url: what was requested, as `page_url` gives it; None when the source keeps no URLs.
         location: where a redirect leads, likewise.
     """
@@ -120,6 +126,8 @@ class Answer:
     body: bytes | None
     url: str | None = None
     location: str | None = None
+    tdmrep: bytes | None = None
+    ai_txt: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +169,7 @@ class Draft:
         self.out = out
         self.read = 0
         self._rows: list[tuple] = []
+        self._others: list[tuple] = []
         self._spooled = 0
 
     def __enter__(self) -> Draft:
@@ -179,11 +188,10 @@ class Draft:
                 "preserve_insertion_order": False,
             },
         )
-        self._tables.execute(
-            """CREATE TABLE answers (
-                   host VARCHAR, rhost VARCHAR, url VARCHAR, location VARCHAR, fetched_at TIMESTAMP_MS, status SMALLINT,
-                   digest BLOB, start BIGINT, stored INTEGER, size INTEGER)"""
-        )
+        for name, columns in (("answers", _ANSWERS), ("others", _OTHERS)):
+            self._tables.register("none", columns.empty_table())
+            self._tables.execute(f"CREATE TABLE {name} AS SELECT * FROM none")
+            self._tables.unregister("none")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -195,19 +203,15 @@ class Draft:
     def add(self, answer: Answer) -> None:
         """Take an answer in; its body goes to the disk."""
         self.read += 1
-        body, status = answer.body, answer.status
-        digest = start = stored = size = None
-        if body is not None and (status is None or 200 <= status < 300):
-            body = body[:MAX_BODY_BYTES]
-            digest = sha256(body).digest()
-            block = _CODEC.compress(body, asbytes=True)
-            start, stored, size = self._spooled, len(block), len(body)
-            self._spool.write(block)
-            self._spooled += stored
+        status = answer.status
+        kept = answer.body is not None and (status is None or 200 <= status < 300)
         rhost = _reversed(answer.host) if answer.host else None
-        self._rows.append(
-            (answer.host, rhost, answer.url, answer.location, answer.fetched_at, status, digest, start, stored, size)
-        )
+        stored = self._store(answer.body if kept else None)
+        self._rows.append((answer.host, rhost, answer.url, answer.location, answer.fetched_at, status, *stored))
+        for name in OTHER_FILES:
+            content = getattr(answer, name)
+            if content is not None and rhost:
+                self._others.append((rhost, name, answer.fetched_at, *self._store(content)))
         if len(self._rows) >= _ADD_ROWS:
             self._flush()
 
@@ -244,15 +248,29 @@ class Draft:
             {name: outcomes[name] for name in Outcome if outcomes[name]},
         )
 
+    def _store(self, content: bytes | None) -> tuple[bytes | None, int | None, int | None, int | None]:
+        """Digest of a file, and where it lies in the spool: start, bytes there, bytes unpacked."""
+        if content is None:
+            return None, None, None, None
+        content = content[:MAX_BODY_BYTES]
+        block = _CODEC.compress(content, asbytes=True)
+        start = self._spooled
+        self._spool.write(block)
+        self._spooled += len(block)
+        return sha256(content).digest(), start, len(block), len(content)
+
+    def _stored(self, start: int | None, stored: int, size: int) -> bytes | None:
+        if start is None:
+            return None
+        return _CODEC.decompress(os.pread(self._spool.fileno(), stored, start), size, asbytes=True)
+
     def _flush(self) -> None:
-        if not self._rows:
-            return
-        columns = list(zip(*self._rows, strict=True))
-        batch = pa.table([pa.array(column, kind) for column, kind in zip(columns, _NARROW.types, strict=True)], _NARROW)
-        self._rows.clear()
-        self._tables.register("batch", batch)
-        self._tables.execute("INSERT INTO answers SELECT * FROM batch")
-        self._tables.unregister("batch")
+        for name, columns, rows in (("answers", _ANSWERS, self._rows), ("others", _OTHERS, self._others)):
+            if rows:
+                self._tables.register("batch", _table(rows, columns))
+                self._tables.execute(f"INSERT INTO {name} SELECT * FROM batch")
+                self._tables.unregister("batch")
+                rows.clear()
 
     def _follow_redirects(self) -> None:
         """Give each redirecting origin the answer at the other end, hop by hop, as far as the sources know it."""
@@ -273,35 +291,42 @@ class Draft:
 
     def _row_groups(self) -> Iterator[pa.Table]:
         self._tables.execute(
+            """CREATE TABLE newest AS SELECT * FROM others QUALIFY
+                   row_number() OVER (PARTITION BY rhost, name ORDER BY fetched_at DESC NULLS LAST, digest DESC) = 1"""
+        )
+        places = ", ".join(
+            f"{file}.{column} AS {file}_{column}"
+            for file in ("answer", *OTHER_FILES)
+            for column in ("start", "stored", "size")
+        )
+        self._tables.execute(
             f"""CREATE TABLE chosen AS
-                SELECT row_number() OVER (ORDER BY rhost) AS place, host, fetched_at, status, start, stored, size, rhost
+                SELECT row_number() OVER (ORDER BY answer.rhost) AS place,
+                    answer.host, answer.rhost, answer.fetched_at, answer.status, {places}
                 FROM (
                     SELECT * FROM answers WHERE rhost IS NOT NULL
                     QUALIFY row_number() OVER (PARTITION BY rhost ORDER BY {_PREFERENCE}) = 1
-                )"""
+                ) AS answer {" ".join(_LEFT_JOIN.format(file=file) for file in OTHER_FILES)}"""
         )
         (total,) = self._tables.execute("SELECT count(*) FROM chosen").fetchone() or (0,)
         rows: list[tuple] = []
         held = 0
         for first in range(1, total + 1, _ROW_GROUP_ROWS):
-            for _, host, fetched_at, status, start, stored, size, rhost in self._tables.execute(
+            for _, host, rhost, fetched_at, status, *where in self._tables.execute(
                 "SELECT * FROM chosen WHERE place BETWEEN ? AND ? ORDER BY place", [first, first + _ROW_GROUP_ROWS - 1]
             ).fetchall():
-                rows.append((host, fetched_at, status, self._body(start, stored, size), rhost))
-                held += size or 0
+                body, tdmrep, ai_txt = (self._stored(*where[file : file + 3]) for file in (0, 3, 6))
+                rows.append((host, fetched_at, status, body, tdmrep, ai_txt, rhost))
+                held += sum(where[file] or 0 for file in (2, 5, 8))
                 if len(rows) == _ROW_GROUP_ROWS or held >= _ROW_GROUP_BYTES:
-                    yield _table(rows)
+                    yield _table(rows, SCHEMA)
                     rows, held = [], 0
         if rows:
-            yield _table(rows)
-
-    def _body(self, start: int | None, stored: int, size: int) -> bytes | None:
-        if start is None:
-            return None
-        return _CODEC.decompress(os.pread(self._spool.fileno(), stored, start), size, asbytes=True)
+            yield _table(rows, SCHEMA)
 
 
-_NARROW = pa.schema(
+_STORED = [("digest", pa.binary()), ("start", pa.int64()), ("stored", pa.int32()), ("size", pa.int32())]
+_ANSWERS = pa.schema(
     [
         ("host", pa.string()),
         ("rhost", pa.string()),
@@ -309,12 +334,11 @@ _NARROW = pa.schema(
         ("location", pa.string()),
         ("fetched_at", pa.timestamp("ms")),
         ("status", pa.int16()),
-        ("digest", pa.binary()),
-        ("start", pa.int64()),
-        ("stored", pa.int32()),
-        ("size", pa.int32()),
+        *_STORED,
     ]
 )
+_OTHERS = pa.schema([("rhost", pa.string()), ("name", pa.string()), ("fetched_at", pa.timestamp("ms")), *_STORED])
+_LEFT_JOIN = "LEFT JOIN newest AS {file} ON {file}.rhost = answer.rhost AND {file}.name = '{file}'"
 _PREFERENCE = """
     ((digest IS NOT NULL AND (status IS NULL OR status BETWEEN 200 AND 299))
         OR (status BETWEEN 400 AND 499 AND status <> 429)) IS TRUE DESC,
@@ -323,9 +347,9 @@ _PREFERENCE = """
 """429 says "not now" rather than "no file": Google's crawler takes it for a server error, and so does this choice."""
 
 
-def _table(rows: list[tuple]) -> pa.Table:
+def _table(rows: list[tuple], schema: pa.Schema) -> pa.Table:
     columns = zip(*rows, strict=True)
-    return pa.table([pa.array(column, kind) for column, kind in zip(columns, SCHEMA.types, strict=True)], schema=SCHEMA)
+    return pa.table([pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)], schema=schema)
 
 
 def _reversed(key: str) -> str:

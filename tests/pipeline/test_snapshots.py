@@ -142,6 +142,28 @@ def test_a_site_that_is_down_keeps_its_opt_out_and_one_that_answers_does_not(tmp
     assert found["s200.example"] == (new, 200, OPEN)
 
 
+def test_other_files_of_an_origin_are_carried_over_and_null_withdraws_none_of_them(tmp_path):
+    days = [datetime(2026, 1, day) for day in (1, 2, 3)]
+    rows = [
+        Answer("a.example", days[0], 200, BARRED, tdmrep=b"[1]", ai_txt=b"one"),
+        Answer("a.example", days[1], 200, OPEN, tdmrep=b"[2]"),
+        Answer("a.example", days[2], 503, None),
+        Answer("b.example", days[0], -1, None, ai_txt=b"\xff"),
+    ]
+    (a, b) = built(tmp_path / "out.parquet", rows)
+    assert (a["fetched_at"], a["body"], a["tdmrep"], a["ai_txt"]) == (days[1], OPEN, b"[2]", b"one")
+    assert (b["status"], b["tdmrep"], b["ai_txt"]) == (-1, None, b"\xff")
+    before = (tmp_path / "out.parquet").read_bytes()
+    built(tmp_path / "out.parquet", reversed(rows))
+    assert (tmp_path / "out.parquet").read_bytes() == before
+    theirs = {"host": ["a.example"], "status": [404], "body": pa.array([None], pa.binary()), "tdmrep": ["[3]"]}
+    pq.write_table(pa.table(theirs), tmp_path / "theirs.parquet")
+    both = [*read_source(str(tmp_path / "theirs.parquet"), "2026-01-09"), *read_source(str(tmp_path / "out.parquet"))]
+    (a, b) = built(tmp_path / "both.parquet", both)
+    assert (a["status"], a["tdmrep"], a["ai_txt"]) == (404, b"[3]", b"one")
+    assert b["ai_txt"] == b"\xff"
+
+
 def test_a_body_is_cut_where_the_parser_stops(tmp_path):
     (row,) = built(tmp_path / "out.parquet", [Answer("a.example", None, 200, b"#" * (MAX_BODY_BYTES + 1))])
     assert row["body"] == b"#" * MAX_BODY_BYTES

@@ -119,60 +119,59 @@ class Fetcher:
         name, port = origin(url)
         try:
             async with asyncio.timeout(self.limits.total):
-                addresses = await self._resolve(name, port or (443 if scheme == "https" else 80))
+                addresses = await self._resolve(name)
         except TimeoutError:
             raise FetchError(Failure.TIMEOUT) from None
-        server = self._servers.setdefault(addresses[0][1][0], _Server(self.limits.per_address))
+        server = self._servers.setdefault(addresses[0][1], _Server(self.limits.per_address))
         server.users += 1
         try:
             async with server.turn:  # waiting for one's turn is not the server's slowness: the clock starts after it
                 async with asyncio.timeout(self.limits.total):
-                    return await self._exchange(scheme, name, addresses, host_key(name, port), f"/{path}")
+                    reader, writer = await self._connect(addresses, name, port, scheme == "https")
+                    try:
+                        conversation = _Conversation(reader, writer, self.limits)
+                        return await conversation.get(host_key(name, port), f"/{path}", self.user_agent)
+                    finally:
+                        writer.transport.abort()  # no TLS farewell to wait for
         except TimeoutError:
             raise FetchError(Failure.TIMEOUT) from None
+        except OSError:  # reset, or TLS that breaks down
+            raise FetchError(Failure.INCOMPLETE) from None
         finally:
             server.users -= 1
             if not server.users:
-                self._servers.pop(addresses[0][1][0], None)
+                self._servers.pop(addresses[0][1], None)
 
-    async def _resolve(self, name: str, port: int) -> list[tuple[int, tuple]]:
+    async def _resolve(self, name: str) -> list[tuple[int, str]]:
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
+            found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):  # UnicodeError: a label that is empty or too long for the DNS
             raise FetchError(Failure.NAME) from None
-        addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+        addresses = list(dict.fromkeys((int(family), str(address[0])) for family, _, _, _, address in found))
         addresses.sort(key=lambda address: address[0] != socket.AF_INET)  # IPv6 is often announced and not routed
-        public = [(family, address) for family, address in addresses if self.limits.private or _is_public(address[0])]
+        public = [(family, address) for family, address in addresses if self.limits.private or _is_public(address)]
         if not public:
             raise FetchError(Failure.NOT_PUBLIC if addresses else Failure.NAME)
         return public[:_ADDRESSES]
 
-    async def _exchange(self, scheme: str, name: str, addresses: list, host: str, path: str) -> _Response:
-        tls = self._tls if scheme == "https" else None
-        reader, writer = await self._connect(addresses, tls, name)
-        try:
-            return await _Conversation(reader, writer, self.limits).get(host, path, self.user_agent)
-        except TimeoutError:
-            raise
-        except OSError:  # reset, or TLS that breaks down
-            raise FetchError(Failure.INCOMPLETE) from None
-        finally:
-            writer.transport.abort()  # no TLS farewell to wait for
-
     async def _connect(
-        self, addresses: list, tls: ssl.SSLContext | None, name: str
+        self, addresses: list[tuple[int, str]], name: str, port: int | None, secure: bool
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         failure = Failure.CONNECT
         for family, address in addresses:  # another address may answer where one does not
             try:
                 async with asyncio.timeout(self.limits.connect):
                     return await asyncio.open_connection(
-                        address[0], address[1], family=family, ssl=tls, server_hostname=name if tls else None
+                        address,
+                        port or (443 if secure else 80),
+                        family=family,
+                        ssl=self._tls if secure else None,
+                        server_hostname=name if secure else None,
                     )
             except TimeoutError:
                 failure = Failure.TIMEOUT
             except (ssl.SSLError, ssl.CertificateError, ConnectionResetError, ConnectionAbortedError, ValueError):
-                failure = Failure.TLS if tls else Failure.CONNECT
+                failure = Failure.TLS if secure else Failure.CONNECT
             except OSError:
                 failure = Failure.CONNECT
         raise FetchError(failure, unreached=True)

@@ -40,7 +40,7 @@ from filters.decision import Action, Decision, Evidence
 from filters.stage import Stage
 
 # Bumped whenever a change here can change an answer.
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 DETECTOR = f"fairtrove-license@{CODE_VERSION}"
 LICENSE_LISTS = Path(__file__).parent / "lists" / "licenses.toml"
 
@@ -130,7 +130,7 @@ def inspect(kind: str, content: str, url: str | None = None) -> Finding:
         return _settle(_readme_marks(content[:MAX_README_CHARS]))
     if kind == "html" or _HTML.search(content, 0, 4096):
         return _settle(_page_marks(content[:MAX_HTML_CHARS]))
-    return _settle(_text_marks(content))
+    return _settle(_text_marks(content, extracted=True))
 
 
 def declared(text: str) -> Finding:
@@ -444,7 +444,7 @@ def _cc_id_of_url(found: re.Match[str]) -> str | None:
 
 # The four elements as the deeds name them, in the languages they are mostly met in.
 _CC_ELEMENTS = {
-    "nc": r"\bnc\b|non[- ]?comm?erci|nicht[- ]?komm?erzi|keine[- ]?komm?erziel|pas d.utilisation commerciale|"
+    "nc": r"\bnc\b|not for (?:any )?commercial|no commercial use|non[- ]?comm?erci|nicht[- ]?komm?erzi|keine[- ]?komm?erziel|pas d.utilisation commerciale|"
     "no comercial|"
     r"não comercial|naocomercial|nãocomercial|niet[- ]?commerci|użycie niekomercyjne|некоммерч|gayri ?ticari|"
     r"非営利|非商业|"
@@ -464,7 +464,12 @@ _CC_ELEMENTS = {
     r"с указанием авторства|атрибуция|表示|署名|姓名標示|저작자|navngivelse|erkännande|nimeä|uveďte|nevezd meg",
 }
 _CC_PATTERNS = {element: re.compile(pattern, re.IGNORECASE) for element, pattern in _CC_ELEMENTS.items()}
-_CC_NAME = re.compile(r"creative[ -]?commons|\bcc(?=[ -]*(?:by|0|zero|-?licen[sc]|-?lizenz))", re.IGNORECASE)
+_CC_NAMES = (  # how the organisation writes itself, or is written
+    "creative[ -]?commons|クリエイティブ・?コモンズ|知[识識]共享|[创創]用 ?cc|크리에이티브 ?커[먼몬]즈|المشاع الإبداعي|"
+    "کر[یی]*ت[یی]و کامنز|क्रिएटिव कॉमन्स|ক্রিয়েটিভ কমন্স|ครีเอทีฟ ?คอมมอน|קריאייטיב קומונס|криейтив комънс|креатив комонс|"
+    "креативна заједница|крэатыў комманс|கிரியேட்டிவ் காமன்ஸ்|ക്രിയേറ്റീവ് കോമൺസ്|క్రియేటివ్ కామన్స్"
+)
+_CC_NAME = re.compile(rf"{_CC_NAMES}|(?<![a-z0-9])cc(?=[ -]*(?:by|0|zero|-?licen[sc]|-?lizenz))", re.IGNORECASE)
 
 
 def _cc_in_words(text: str) -> str | None:
@@ -912,7 +917,8 @@ _RESERVED_PHRASES = (
 )
 _GATE = re2.compile(
     r"(?i)licen[csz]|lizenz|licenc|licença|лиценз|ліценз|lisans|lisens|ライセンス|许可|許可|授權|授权|라이선스|"
-    r"creative ?commons|creativecommons|\bcc[ -]?by\b|cc0|public domain|permission (?:is|to)|redistribution and use|"
+    rf"{_CC_NAMES}|creativecommons|"
+    r"\bcc[ -]?by\b|cc0|public domain|permission (?:is|to)|redistribution and use|"
     r"redistribute it|free documentation|gfdl|data[ -]?mining|fouille de (?:textes|données)|minería de|2019/790|"
     r"artificial intelligence|machine learning|(?-i:\bAI\b|\bKI\b)|language models?|same terms as perl|unencumbered|"
     + _RESERVED_PHRASES
@@ -985,35 +991,42 @@ _LICENSES = re.compile(
     r"distributed|shared|waived|dedicated|under|unter|sous|bajo|sob\b|sotto|onder|na\b|по\b",
     re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(r"[\n\r]|[.!?](?=\s+[^\sa-z\d])|[。！？]")
+_SENTENCE_END = re.compile(r"[\n\r]|[.!?](?=\s+[^\sa-zà-ÿа-яёα-ω\d])|[。！？।۔။።։]|؟")
 _WINDOW = 400  # code points to each side of a gate hit
-_MAX_HITS = 400
+_MAX_HITS = 200
+_TAIL_WINDOW = 8_000
 
 
-def _text_marks(content: str) -> list[Finding]:
-    """Marks in running text, each with the sentence it stands in."""
-    marks: list[Finding] = []
+def _text_marks(content: str, extracted: bool = False) -> list[Finding]:
+    """Marks in running text, each with the sentence it stands in; `extracted` when lines are all the structure left."""
+    marks: list[Finding] = list(_statement_marks(content)) if extracted else []
     for start, end in _windows(content):
         window = content[start:end]
-        marks += _cc_marks(window, start)
+        if not extracted:
+            marks += _cc_marks(window, start)
+        marks += _dedication_marks(window, start)
         marks += _reserved_marks(window, start)
         marks += _notice_marks(content, start, end)
     return marks
 
 
 def _windows(content: str) -> Iterator[tuple[int, int]]:
-    begin = end = -1
-    for number, hit in enumerate(_GATE.finditer(content)):
-        if number >= _MAX_HITS:
-            break
-        if 0 <= hit.start() - _WINDOW <= end or (end >= 0 and hit.start() <= _WINDOW):
-            end = min(len(content), hit.end() + _WINDOW)
-            continue
+    """Ranges around the gate's hits: the first ones and those near the end, where pages say their licence."""
+    for first, last in ((0, len(content)), (len(content) - _TAIL_WINDOW, len(content))):
+        if first < 0:
+            return
+        begin = end = -1
+        for hit in itertools.islice(_GATE.finditer(content, first, last), _MAX_HITS):
+            if end >= 0 and hit.start() - _WINDOW <= end:
+                end = min(len(content), hit.end() + _WINDOW)
+                continue
+            if end >= 0:
+                yield begin, end
+            begin, end = max(0, hit.start() - _WINDOW), min(len(content), hit.end() + _WINDOW)
         if end >= 0:
             yield begin, end
-        begin, end = max(0, hit.start() - _WINDOW), min(len(content), hit.end() + _WINDOW)
-    if end >= 0:
-        yield begin, end
+        if end >= last - _TAIL_WINDOW:
+            return
 
 
 def _sentence(text: str, start: int, end: int) -> tuple[int, int]:
@@ -1070,6 +1083,9 @@ def _cc_marks(window: str, base: int) -> Iterator[Finding]:
             )
         if expression:
             yield _finding(expression, "cc-mark", base + found.start(), base + min(stop, found.start() + 160), 0.8)
+
+
+def _dedication_marks(window: str, base: int) -> Iterator[Finding]:
     if "CC0" in window or "public domain" in window.lower():
         for found in _DEDICATION.finditer(window):
             begin, stop = _sentence(window, found.start(), found.end())
@@ -1078,6 +1094,213 @@ def _cc_marks(window: str, base: int) -> Iterator[Finding]:
             ):
                 spdx_id = "CC0-1.0" if "CC0" in window[begin : stop + 60] else "LicenseRef-public-domain"
                 yield _finding(spdx_id, "cc-mark", base + begin, base + stop, 0.7)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Extracted text: lines are all the structure left
+# ---------------------------------------------------------------------------------------------------------------------
+
+_CC_STATEMENT = re.compile(
+    r"(?<![A-Za-z0-9])CC[ \u2010-\u2013-]{0,2}(?:(?P<zero>0|zero)(?![A-Za-z])|"
+    r"BY(?P<elements>(?:[ \u2010-\u2013-]{1,3}(?:NC|ND|SA)){0,2})(?![A-Za-z]))"
+    r"(?:[ \u2010-\u2013-]{0,2}(?:v\.? ?)?(?P<number>[1-4]\.[05])(?!\d))?"
+    r"(?:[ -](?P<port>DE|AT|CH|US|UK|FR|IT|ES|NL|AU|BR)\b)?|"
+    r"(?:https?:)?(?://)?(?:www\.)?creativecommons\.org/(?:licen[sc]es/(?:by|publicdomain)|publicdomain/)"
+    r"[^\s<>\"')\]]{0,60}|"
+    rf"(?:{_CC_NAMES})",
+    re.IGNORECASE,
+)
+_SIDE_MARKS = 40  # looked at from each end of a page; one with more of them is a list
+_SHORT = 200  # code points of a notice; longer sentences tell a story
+_EDGE_LINES = 4
+_QUOTES = tuple("“”\"«»„'‘’”「『")
+_SPACED = re.compile(r"[\W\d_a-z\u00c0-\u024f\u1e00-\u1eff\u0370-\u03ff\u0400-\u058f\u10a0-\u10ff]+", re.IGNORECASE)
+_LETTERS = re.compile(r"[^\W\d_]+")
+_BEYOND_SPACED = re.compile(r"[\u0590-\u109f\u1100-\u1dff\u2e80-\uffff]")
+
+
+class _Lexicon:
+    """The lists' `[words]` of one concept; a set of words costs the same however many languages it speaks."""
+
+    def __init__(self, words: Iterable[str]):
+        spaced = [word.lower() for word in words if _SPACED.fullmatch(word.replace("*", ""))]
+        joined = [word for word in words if not _SPACED.fullmatch(word.replace("*", ""))]
+        phrases = [re.escape(word.rstrip("*")) for word in spaced if not _LETTERS.fullmatch(word.rstrip("*"))]
+        self._exact = frozenset(word for word in spaced if not word.endswith("*"))
+        self._stems = frozenset(word[:-1] for word in spaced if word.endswith("*"))
+        self._lengths = sorted({len(stem) for stem in self._stems})
+        self._phrases = re.compile(rf"(?<!\w)(?:{'|'.join(phrases)})(?!\w)") if phrases else None
+        self._joined = re.compile("|".join(map(re.escape, joined)))
+
+    def find(self, text: str) -> int:
+        """Where the first of the words stands, -1 when none does."""
+        text = text.lower()
+        places = []
+        for word in _LETTERS.finditer(text):
+            if word[0] in self._exact or any(word[0][:length] in self._stems for length in self._lengths):
+                places.append(word.start())
+                break
+        if self._phrases and (phrase := self._phrases.search(text)):
+            places.append(phrase.start())
+        if _BEYOND_SPACED.search(text) and (joined := self._joined.search(text)):
+            places.append(joined.start())
+        return min(places, default=-1)
+
+    def has(self, text: str) -> bool:
+        """Whether one of the words is in the text."""
+        return self.find(text) >= 0
+
+
+@functools.cache
+def _words(concept: str) -> _Lexicon:
+    return _Lexicon(_lists()["words"][concept])
+
+
+def _statement_marks(content: str) -> Iterator[Finding]:
+    """Creative Commons marks in extracted text that speak for the page.
+
+    A mark counts when its sentence names the page or its text ("this recipe", "all contents"), or when it stands where
+    pages put a notice, in the first or last lines, in a short line. The rule is not symmetric: a restriction needs no
+    word that we know beside it, a permission needs a licence word or a copyright sign, and both yield to talk,
+    quotation, several licences side by side and to what belongs to others (pictures, data, software).
+    """
+    found = list(_CC_STATEMENT.finditer(content, 0, 400_000))
+    if len(content) > 400_000:
+        found += _CC_STATEMENT.finditer(content, len(content) - _TAIL_WINDOW)
+    if len(found) > 2 * _SIDE_MARKS:
+        found = found[:_SIDE_MARKS] + found[-_SIDE_MARKS:]
+    if not found:
+        return
+    head, foot = _edges(content)
+    named = [_statement_id(content, mark, found[k + 1] if k + 1 < len(found) else None) for k, mark in enumerate(found)]
+    for number, mark in enumerate(found):
+        spdx_id, explicit = named[number]
+        if spdx_id is None:
+            continue
+        begin, stop = _sentence(content, mark.start(), mark.end())
+        near = {
+            named[k][0] for k in range(max(0, number - 4), min(len(found), number + 5))
+            if named[k][0] and abs(found[k].start() - mark.start()) < 500
+        }  # fmt: skip
+        after = found[number - 1].end() if number and found[number - 1].end() > begin else begin
+        before_next = (
+            found[number + 1].start() if number + 1 < len(found) and found[number + 1].start() < stop else stop
+        )
+        edge = mark.start() < head or mark.start() >= foot
+        if _notifies(content, mark, (begin, stop), (after, before_next), spdx_id, explicit, edge, len(near)):
+            end = max(mark.end(), min(stop, mark.start() + 160))
+            yield _finding(spdx_id, "cc-mark", mark.start(), end, 0.8)
+
+
+def _edges(content: str) -> tuple[int, int]:
+    """Where the first lines end and where the last ones begin."""
+    head = 0
+    for _ in range(_EDGE_LINES - 1):
+        head = content.find("\n", head) + 1
+        if not head or head > 1_000:
+            head = min(len(content), 300)
+            break
+    foot = len(content.rstrip())
+    for _ in range(_EDGE_LINES):
+        above = content.rfind("\n", 0, foot)
+        if above < 0 or above < len(content) - 800:
+            break
+        foot = above
+    return head, min(foot, max(0, len(content) - 200))
+
+
+def _statement_id(content: str, mark: re.Match[str], following: re.Match[str] | None) -> tuple[str | None, bool]:
+    """The licence a mark names, and whether it names it in full."""
+    line_end = content.find("\n", mark.end(), mark.end() + 160)
+    rest = content[mark.start() : line_end if line_end >= 0 else mark.start() + 160]
+    if mark["zero"]:
+        return "CC0-1.0", True
+    if "creativecommons.org/" in mark[0].lower():
+        url = _CC_URL.search(mark[0])
+        return (_cc_id_of_url(url), True) if url else (None, False)
+    if mark["elements"] is None:
+        name = _cc_in_words(rest)
+        version = re.search(r"(?<![\d.])[1-4]\.[05](?!\d)", rest)
+        if name and _CC_TYPE_BY.match(name) and _unknown_element(rest):
+            return None, False
+        return name, version is not None
+    elements = set(re.findall("NC|ND|SA", mark["elements"].upper()))
+    stop = following.start() if following else len(content)
+    said = _SENTENCE_END.split(content[mark.end() : min(stop, mark.start() + 160)], maxsplit=1)[0]
+    elements |= {name.upper() for name in ("nc", "nd") if _CC_PATTERNS[name].search(said)}
+    if "ND" in elements:
+        elements.discard("SA")
+    kind = "-".join(["BY", *(name for name in ("NC", "ND", "SA") if name in elements)])
+    return _cc_id(kind, mark["number"], mark["port"]), mark["number"] is not None
+
+
+_CC_TYPE_BY = re.compile(r"CC-BY-\d")
+
+
+def _unknown_element(rest: str) -> bool:
+    """Whether something that may be an element in a language we do not know is joined to `Attribution`."""
+    by = _CC_PATTERNS["by"].search(rest)
+    joined = by and re.match(r"[^\W\d_]*\s?[-–—‑・/]\s?([^\W\d_]+)", rest[by.end() :])
+    return bool(joined and not _words("license").has(joined[1]))
+
+
+def _notifies(
+    content: str, mark: re.Match[str], sentence: tuple[int, int], segment: tuple[int, int], spdx_id: str,
+    explicit: bool, edge: bool, licenses_near: int,
+) -> bool:  # fmt: skip
+    """Whether a mark speaks for its page: `segment` is its part of the sentence, between the marks beside it."""
+    begin, stop = sentence
+    before, after = content[segment[0] : mark.start()], content[mark.end() : segment[1]]
+    words = before + " \x00 " + after
+    asked = words + content[stop : stop + 1]
+    if before.rstrip(" (")[-1:] in _QUOTES or any(sign in asked for sign in "?？؟") or asked.rstrip().endswith(";"):
+        return False
+    # The names of the elements say "not" and "no" themselves.
+    plain = content[begin : mark.start()] + " \x00 " + after
+    for element in ("nc", "nd", "sa"):
+        plain = _CC_PATTERNS[element].sub(" ", plain)
+    hedged = _words("unless").has(plain)
+    if not hedged and (_words("talk").has(plain) or _TALKS.search(plain)):
+        return False
+    license_word = _words("license").has(words)
+    subject, other = _words("text").find(words), _words("other").find(words)
+    this = _words("this").has(words)
+    if other >= 0 and (subject < 0 or other < subject) and not (hedged and subject >= 0):
+        return False
+    if other < 0 and subject < 0 and _under_credits(content, begin):
+        return False
+    own = this or subject >= 0 or hedged
+    restricted = not permissive(spdx_id)
+    short = stop - begin <= _SHORT
+    signed = _SIGN.search(before) is not None
+    if licenses_near > 2:
+        return bool(own and license_word and (edge or this))
+    if licenses_near == 2 and not own and not restricted:
+        return False
+    if not short:
+        return bool(own and this and license_word and explicit)
+    if own and license_word:
+        return explicit or restricted or bool(this) or edge
+    if restricted:
+        return edge or own or signed or _label(before)
+    return explicit and edge and ((license_word and _label(before)) or signed or own)
+
+
+_SIGN = re.compile(r"©|\(c\)|copyright|copyleft|🅭", re.IGNORECASE)
+
+
+def _label(before: str) -> bool:
+    """Whether nothing or next to nothing stands before the mark: `Licence:`, `Licensed under the terms of`."""
+    return len(before.strip()) <= 60 and len(before.split()) <= 7
+
+
+def _under_credits(content: str, begin: int) -> bool:
+    """Whether a heading a few lines above says that what follows is owed to others."""
+    above = content[max(0, begin - 400) : begin].rstrip().split("\n")[-4:]
+    for line in above:
+        if 0 < len(line.strip()) <= 60 and not line.rstrip().endswith((".", "。")) and _words("other").has(line):
+            return True
+    return False
 
 
 # What takes the reservation back: headers of free software open with it.

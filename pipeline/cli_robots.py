@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pipeline.terminal import UsageError, console, escaped, exits, stderr
+from pipeline.terminal import UsageError, console, escaped, exits, fail, stderr
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -62,16 +62,19 @@ def build(
         TextColumn("sources, {task.fields[answers]:,} answers"),
         TimeElapsedColumn(),
     )
-    with Draft(out) as draft, Progress(*columns, console=stderr) as progress:
-        bar = progress.add_task("reading", total=len(sources), answers=0)
-        for source in sources:
-            for answer in read_source(source, date_):
-                draft.add(answer)
-                if draft.read % 1000 == 0:
-                    progress.update(bar, answers=draft.read)
-            progress.update(bar, advance=1, answers=draft.read)
-        progress.update(bar, description="writing")
-        built = draft.publish()
+    try:
+        with Draft(out) as draft, Progress(*columns, console=stderr) as progress:
+            bar = progress.add_task("reading", total=len(sources), answers=0)
+            for source in sources:
+                for answer in read_source(source, date_):
+                    draft.add(answer)
+                    if draft.read % 1000 == 0:
+                        progress.update(bar, answers=draft.read)
+                progress.update(bar, advance=1, answers=draft.read)
+            progress.update(bar, description="writing")
+            built = draft.publish()
+    except KeyboardInterrupt:
+        fail("interrupted; nothing was written", 130)
     _print_outcomes({str(outcome): count for outcome, count in built.outcomes.items()})
     console.print(
         f"\n{built.rows:,} origins of {built.read:,} answers in {escaped(str(out))} "

@@ -373,7 +373,8 @@ def test_an_interrupted_run_goes_on_without_asking_again(rude, tmp_path):
     assert [len(rude.asked(host)) for host in hosts] == [1] * 12
 
 
-def test_a_killed_command_goes_on_from_its_journal(rude, tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_command_goes_on_from_its_journal(rude, tmp_path, how):
     fast, slow = rude.serve(response(RULES)), rude.serve(silence)
     out = tmp_path / "robots.parquet"
     command = [sys.executable, "-m", "pipeline.cli", "robots", "fetch", str(listed(tmp_path, fast, slow))]
@@ -383,9 +384,11 @@ def test_a_killed_command_goes_on_from_its_journal(rude, tmp_path):
     deadline = time.monotonic() + 20
     while not (journal.exists() and journal.read_bytes()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.send_signal(how)
+    said = process.communicate(timeout=20)[1].decode()
     assert not out.exists()
+    assert process.returncode == {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}[how]
+    assert "Traceback" not in said
     result = fairtrove(*command[3:], "--timeout", 1)
     assert result.returncode == 0, result.stderr
     assert rows_of(out) == {fast: (200, RULES), slow: (Failure.TIMEOUT, None)}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 import types
 from collections.abc import Iterator
 from functools import cache, lru_cache
@@ -228,13 +229,21 @@ _IP_WORDS = re.compile(
 )
 
 
+_LETTER = re.compile(r"[^0-9 .,:;()/-]")
+_NO_WORD = ("", *"0123456789,;()[]|<>\"'*-")
 _PORT_OR_PREFIX = re.compile(r":[0-9]{2,5}(?![0-9])|/[0-9]{1,2}(?![0-9])")
 
 
 def _public(text: str) -> bool:
-    """Presidio's validity and the registries' global scope; four octets outside every special range need neither."""
+    """Presidio's validity and the registries' global scope; what lies outside every special range needs neither."""
     octets = text.split(".")
     if len(octets) == 4 and octets[0] not in _SPECIAL_OCTETS and all(octet in _OCTETS for octet in octets):
+        return True
+    if len(octets) == 1 and text[:1] == "2" and text[:5] not in ("2001:", "2002:"):  # of 2000::/3, without 3fff::/20
+        try:
+            socket.inet_pton(socket.AF_INET6, text)
+        except OSError:
+            return False
         return True
     if _ip().invalidate_result(text):
         return False
@@ -249,7 +258,8 @@ _SPECIAL_OCTETS = frozenset(map(str, (0, 10, 100, 127, 169, 172, 192, 198, 203, 
 
 def _is_version(window: str, start: int, end: int, text: str) -> bool:
     before = window[max(0, start - 24) : start]
-    if _VERSION_BEFORE.search(before) and not before.endswith("//"):
+    ending = before.rstrip(" \t\n.:#")[-1:]  # a digit, a comma, a bracket: no word that could announce a version
+    if ending not in _NO_WORD and _VERSION_BEFORE.search(before) and not before.endswith("//"):
         return True
     if max(int(part) for part in text.split(".")) >= 64:
         return False
@@ -258,7 +268,7 @@ def _is_version(window: str, start: int, end: int, text: str) -> bool:
         return False
     line_before = window[max(0, start - 40) : start].rpartition("\n")[2]
     line_after = window[end : end + 24].partition("\n")[0]
-    return not (_IP_WORDS.search(line_before) or _IP_WORDS.search(line_after))
+    return not any(_LETTER.search(line) and _IP_WORDS.search(line) for line in (line_before, line_after))
 
 
 # --- MAC --------------------------------------------------------------------------------------------------------

@@ -124,9 +124,7 @@ def _in_window(
     anchors: Sequence[tuple[int, int]] | None = None,
 ) -> list[Span]:
     spans = _resolve(_found(window, language, looks, kinds))
-    if anchors is not None and all(
-        any(start <= first and last <= end for start, end, _ in spans) for first, last in anchors
-    ):
+    if anchors is not None and _cover(spans, anchors):
         return spans  # with the spans every anchor goes
     # A loser of the resolution may leave a rest that is still PII, and a marker is another neighbour than the value
     # was: look again until nothing is found. Mostly no anchor is left near a marker, and that ends it.
@@ -158,6 +156,19 @@ def _looks_near(redacted: str, markers: Sequence[int]) -> int:
             if index < len(markers) and markers[index] < last:
                 looks |= anchored
     return looks
+
+
+def _cover(spans: Sequence[Span], anchors: Sequence[tuple[int, int]]) -> bool:
+    """Whether every anchor lies within a span; both are in order of their start."""
+    remaining = iter(spans)
+    end = -1
+    for first, last in anchors:
+        while end < last:
+            span = next(remaining, None)
+            if span is None or span[0] > first:
+                return False
+            end = span[1]
+    return True
 
 
 def _found(window: str, language: str, looks: int, kinds: frozenset[str] | None) -> list[Span]:
@@ -281,16 +292,22 @@ def _bare_form_pattern() -> str:
 def _windows(text: str) -> list[tuple[int, int, int, list[tuple[int, int]]]]:
     """Stretches of the text to look at: (start, end, looks, their anchors), disjoint, in order."""
     windows: list[tuple[int, int, int, list[tuple[int, int]]]] = []
+    floor = 0
     for start, end, looks in _anchored(text):
-        floor = windows[-1][1] if windows else 0
-        left = _left_edge(text, max(floor, start - _BEFORE), floor)
-        right = _right_edge(text, min(len(text), end + _AFTER))
+        left = (
+            start - _BEFORE
+            if windows and start - _BEFORE <= floor
+            else _left_edge(text, max(floor, start - _BEFORE), floor)
+        )
+        # Inside the last window no walk: one long token would be walked once for each of its anchors.
+        right = _right_edge(text, min(len(text), end + _AFTER)) if end + _AFTER > floor else floor
         if windows and left <= floor:
             first, _, before, held = windows[-1]
             held.append((start, end))
-            windows[-1] = (first, max(floor, right), before | looks, held)
+            windows[-1] = (first, right, before | looks, held)
         else:
             windows.append((left, right, looks, [(start, end)]))
+        floor = right
     return windows
 
 
@@ -416,9 +433,10 @@ def _resolve(found: list[Span], first_come: bool = False) -> list[Span]:
     ordered = found if first_come else sorted(set(found), key=lambda span: (_RANK[span[2]], span[0], -span[1]))
     kept: list[Span] = []
     for span in ordered:
-        if all(span[1] <= other[0] or other[1] <= span[0] for other in kept):
-            kept.append(span)
-    return sorted(kept)
+        index = bisect_left(kept, span)
+        if (not index or kept[index - 1][1] <= span[0]) and (index == len(kept) or span[1] <= kept[index][0]):
+            kept.insert(index, span)
+    return kept
 
 
 _MARK = "<\n>"  # as `normalise` writes markers

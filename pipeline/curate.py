@@ -9,11 +9,9 @@ it governs, a newer snapshot the files whose hosts changed their mind, and an un
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,25 +21,20 @@ import duckdb
 from manifests.corpus import Corpus, open_corpus, version_folder
 from manifests.files import file_sha256, write_json
 from manifests.publish import (
-    TABLES,
     adopt_task,
     publish_version,
     published_shards,
     read_task_record,
     sweep,
-    task_record_path,
     working_version,
 )
-from manifests.schema import FairtroveError, restore_host
+from manifests.schema import restore_host
 from pipeline.executors import OnStep, Outcome, run_jobs
+from pipeline.folder import clean_version, locked
 from pipeline.recipe import Recipe, RecipeError
 from pipeline.sources import InputFile, list_files, reader_of
 from pipeline.stages import build_stages, code_version, fingerprint, pins
 from pipeline.task import Job, evidence_digests, stages_for
-
-
-class RunError(FairtroveError):
-    """A run cannot start, or some of its tasks failed."""
 
 
 @dataclass(frozen=True)
@@ -193,10 +186,11 @@ def _curate(
         version,
         parent,
         [task for task in tasks if task not in failed],
-        _run_description(plan) | ({"failed": failed} if failed else {}),
+        _run_description(plan)
+        | ({"failed": failed} if failed else {})
+        | ({"keeps_parent": True} if keep_old and parent is not None else {}),
     )
-    if not keep_old:
-        sweep(out, published_shards(out))
+    sweep(out, published_shards(out))
     costs.summarize(tasks, out / "logs" / "costs.json")
     result.corpus = open_corpus(out)
     return result
@@ -260,7 +254,10 @@ def _is_current(plan: Plan, out: Path, version: int, file: InputFile, digests: _
         return False
     if record.get("unrestored"):  # a retraction found documents whose owners allow them again: only a re-run has them
         return False
-    if not all((out / shard["name"]).is_file() for shard in record["shards"]):
+    folder = version_folder(out, version)
+    files = {out / shard["name"]: shard["bytes"] for shard in record["shards"]}
+    files |= {folder / name / f"{file.task}.parquet": table["bytes"] for name, table in record["tables"].items()}
+    if not all(path.is_file() and path.stat().st_size == size for path, size in files.items()):
         return False
     return _same_evidence(plan, out, version, file, record)
 
@@ -318,50 +315,6 @@ class _InputDigests:
         self._known[file.location] = [file.bytes, file.version, sha256]
         with contextlib.suppress(OSError):
             write_json(self._known, self._path)
-
-
-# -- the folder
-
-
-@contextlib.contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """One run at a time on a folder; the lock goes with the process, however it ends."""
-    if any(character in str(out) for character in "*?["):
-        raise RunError(
-            f"{out}: the path holds a glob character (* ? [), which duckdb would expand; choose another --out"
-        )
-    if out.exists() and not out.is_dir():
-        raise RunError(f"{out}: not a folder; choose another --out")
-    if out.is_dir() and any(out.iterdir()) and not ((out / "manifests").is_dir() or (out / ".lock").is_file()):
-        raise RunError(f"{out}: not empty and not a fairtrove corpus; choose another --out")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(out / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
-    except OSError as error:
-        raise RunError(f"{out}: cannot be written: {error.strerror}; choose another --out") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise RunError(f"{out}: another run is writing here; wait for it, or choose another --out") from error
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def clean_version(out: Path, version: int, current: Sequence[str]) -> None:
-    """Remove what an interrupted or outdated run left: records and tables that are not current, unreferenced shards."""
-    folder = version_folder(out, version)
-    for kind, suffix in [("tasks", ".json"), *((table, ".parquet") for table in TABLES)]:
-        for path in (folder / kind).glob("*") if (folder / kind).is_dir() else []:
-            if path.name not in {f"{task}{suffix}" for task in current}:
-                path.unlink()
-    if folder.is_dir() and not current:
-        shutil.rmtree(folder)
-    records = [json.loads(task_record_path(out, version, task).read_bytes()) for task in current]
-    vouched = {shard["name"] for record in records for shard in record["shards"]}
-    sweep(out, vouched | published_shards(out))
 
 
 def _log_failure(out: Path, outcome: Outcome) -> None:

@@ -39,12 +39,11 @@ from manifests.files import file_sha256
 from manifests.ledger import EVIDENCE_LEAF
 from manifests.publish import TABLES, adopt_task, publish_task, publish_version, published_shards, sweep
 from manifests.schema import FORMAT, RETURNED, TOMBSTONES, Reason, Stage, restore_host
-from pipeline.curate import RunError, clean_version, locked
+from pipeline.folder import RunError, clean_version, locked
 from pipeline.recipe import RecipeError
 from pipeline.shards import rewrite_shard
 from pipeline.sources import locate
-from pipeline.stages import code_version
-from pipeline.task import evidence_digests
+from pipeline.version import code_version
 
 BATCH = 4096
 
@@ -216,9 +215,9 @@ class _Retractor:
         consent = self.consents.get(record["source"])
         decides = False
         if consent is not None and consent.stage.stage in record["stages"]:
-            digests = evidence_digests([consent.stage], self._hosts(record["name"]))
-            if record["evidence"] != {**record["evidence"], **digests}:
-                finding.changes["evidence"] = {**record["evidence"], **digests}
+            digest = consent.stage.evidence_digest(self._hosts(record["name"]))
+            if record["evidence"].get(consent.stage.stage) != digest:
+                finding.changes["evidence"] = {**record["evidence"], consent.stage.stage: digest}
                 decides = True
             if consent.changed:
                 finding.changes["fingerprint"] = sha256(
@@ -332,9 +331,9 @@ class _Retractor:
             return result
         names = [task["name"] for task in self.corpus.run["tasks"]]
         more = {"tombstones": result.tombstones, "returned": result.returned}
-        publish_version(out, version, parent, names, description, more)
-        if not keep_old:
-            sweep(out, published_shards(out))
+        kept = {"keeps_parent": True} if keep_old else {}
+        publish_version(out, version, parent, names, description | kept, more)
+        sweep(out, published_shards(out))
         result.corpus, result.published = open_corpus(out), True
         return result
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from hashlib import sha256
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Protocol
 
-import filters
-import manifests
 from filters.language import Language
 from filters.license import License
 from filters.pii import PII
@@ -21,6 +17,7 @@ from filters.toxicity import Toxicity
 from manifests.schema import FORMAT
 from pipeline.recipe import Policy, RecipeError, Source
 from pipeline.stock import Recorded, load_stock
+from pipeline.version import code_version
 
 
 class RecordedStage(Protocol):
@@ -122,18 +119,3 @@ def pins(stages: Sequence[RecordedStage]) -> dict[str, str]:
         for stage in stages
         for name, digest in sorted(getattr(stage, "pins", dict)().items())
     }
-
-
-@lru_cache
-def code_version() -> str:
-    """Version of the distribution and digest of the source text that decides: changed code re-runs tasks."""
-    digest = sha256()
-    folders = (Path(filters.__file__).parent, Path(manifests.__file__).parent, Path(__file__).parent)
-    for folder in folders:
-        for file in sorted(folder.glob("*.py")):
-            if file.name not in _DO_NOT_DECIDE:
-                digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return f"{version('fairtrove')}+{digest.hexdigest()[:12]}"
-
-
-_DO_NOT_DECIDE = {"audit.py", "report.py", "cli.py", "executors.py", "plan.py", "retract.py", "table.py"}

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from manifests.corpus import open_corpus, published_versions
-from pipeline.curate import RunError, curate, locked
+from pipeline.curate import curate
+from pipeline.folder import RunError, locked
 from tests.pipeline.crawl import (
     RECIPE,
     ROBOTS,

@@ -20,7 +20,7 @@ from manifests.audit import QUERIES, audit
 from manifests.corpus import Corpus, open_corpus, published_versions, version_folder
 from manifests.files import file_sha256
 from manifests.schema import CorpusError
-from pipeline.curate import RunError, locked
+from pipeline.folder import RunError, locked
 from pipeline.recipe import RecipeError
 from pipeline.retract import retract, url_of
 from pipeline.sources import locate

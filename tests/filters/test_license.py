@@ -6,6 +6,7 @@ import pickle
 import re
 import time
 from collections import Counter
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -194,6 +195,39 @@ def test_an_unclear_declaration_is_no_evidence(text: str) -> None:
     assert detect("declared", text, None) == (None, None)
 
 
+STATEMENTS = [
+    line.split("\t")
+    for line in (Path(__file__).parent / "license_statements.tsv").read_text(encoding="utf-8").splitlines()
+]
+FILLER = [
+    "The heron came back to the weir on a Tuesday.",
+    "Nobody had painted the boat since the flood, and the rope was older still.",
+    "We counted eleven lamps along the towpath before the rain set in.",
+    "The baker sends rolls up the hill in a basket.",
+    "In the evening the mill wheel turns by itself, which visitors like.",
+    "There is a bench by the lock, and a heron on it.",
+] * 2
+
+
+@pytest.mark.parametrize("part", [0, 1], ids=["developed_on", "set_aside"])
+def test_statements_in_extracted_text_are_told_from_talk_in_forty_languages(part: int) -> None:
+    own = [row for row in STATEMENTS if row[1] != "-"][part::2]
+    talk = [row for row in STATEMENTS if row[1] == "-"][part::2]
+    assert len(own) >= 75
+    assert len(talk) >= 75
+
+    def found(place: str, statement: str) -> licence.Finding:
+        at = {"head": 1, "mid": 6, "foot": 12}[place]
+        return inspect("web", "\n".join([*FILLER[:at], statement, *FILLER[at:]]))
+
+    wrong = [row for row in own if found(row[0], row[2]).spdx != row[1]]
+    assert len(wrong) <= 0.03 * len(own), wrong
+    assert not [row for row in wrong if found(row[0], row[2]).permissive and not permissive(row[1])]
+    claimed = [row for row in talk if found(row[0], row[2]).detector]
+    assert len(claimed) <= 0.02 * len(talk), claimed
+    assert not [row for row in claimed if found(row[0], row[2]).permissive]
+
+
 # --- laws ---------------------------------------------------------------------------------------------------------
 
 PIECES = st.one_of(
@@ -207,7 +241,11 @@ PIECES = st.one_of(
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(PIECES, max_size=30).map("".join) | st.text(max_size=200), st.sampled_from(KINDS))
+@given(
+    st.lists(PIECES | st.text(st.characters(), max_size=5), max_size=30).map("".join)
+    | st.text(st.characters(categories=None, exclude_categories=()), max_size=200),
+    st.sampled_from(KINDS),
+)
 def test_no_input_raises_and_a_verdict_has_a_mark_and_a_mark_a_place(content: str, kind: str) -> None:
     finding = inspect(kind, content)
     if finding.permissive is not None:
@@ -228,14 +266,19 @@ def test_declared_expressions_are_valid_and_stable(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["<a ", '<a href="', "<!--license", "<script>license", "license ", "CC BY ", "under the "]
-)
+    "unit",
+    [
+        "<a ", '<a href="', "<!--license", "<script>license", "license ", "CC BY ", "under the ",
+        "released under the x ", "<a href='https://creativecommons.org/licenses/by/4.0/'>CC</a>", "CC BY 4.0\n",
+        "train AI ", "in the public domain CC0 ",
+    ],
+)  # fmt: skip
 def test_hostile_pages_take_linear_time(unit: str) -> None:
-    content = (unit * 1_000_000)[:1_000_000] + " license"
+    content = (unit * 200_000)[:200_000] + " license"
     for kind in ("web", "html", "markdown", "source"):
         started = time.process_time()
         inspect(kind, content)
-        assert time.process_time() - started < 3
+        assert time.process_time() - started < 0.5  # measured: below 50 ms per 100 kB on an idle machine
 
 
 # --- the stage ----------------------------------------------------------------------------------------------------

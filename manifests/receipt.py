@@ -1,7 +1,7 @@
 """Receipts: an answer about a site, signed, with the hashes that lead from its rows to the roots of the corpus.
 
-A receipt is an in-toto Statement v1 in a DSSE envelope, signed with ed25519. Its subjects are the two roots of a
-version. It proves, by `manifests.verify` and to somebody who has only the roots:
+A receipt is an in-toto Statement v1 in a DSSE envelope, signed with ed25519. Its subjects are the roots of a
+version that it climbs to. It proves, by `manifests.verify` and to somebody who has only the roots:
 
 - the complete answer for a host and its subdomains: the neighbouring leaves of the host tree from the last one before
   the site to the first one behind it, with the hashes beside them (RFC 9162, 2.1.3, for a range). When the site is
@@ -9,9 +9,9 @@ version. It proves, by `manifests.verify` and to somebody who has only the roots
 - the documents that have a URL: each one's row of `kept` or `decisions`, with its evidence, up to the task's root and
   from the task's leaf up to the root of the corpus.
 
-What no tree commits to (version number, shard, the URL of a kept document) is under `stated`. The same question to the
-same version with the same key gives the same bytes: no clock is read. Every proof is climbed before it is signed, so a
-corpus that is not what its roots say gives an error and no receipt.
+What no tree commits to (version number, shard, the URL of a kept document, that no other has it) is under `stated`.
+The same question to the same version with the same key gives the same bytes: no clock is read. Every proof is climbed
+before a receipt is written, so a corpus that is not what its roots say gives an error and none.
 
 Cost: the leaves of the host tree, and of a task's table for each document, are hashed anew, about 5 µs each.
 """
@@ -79,18 +79,21 @@ def statement(answer: Answer, corpus: Corpus) -> dict[str, Any]:
     for page in pages:
         task = _proof([tasks[places[page.task]]], task_hashes, places[page.task])
         documents += [{**document, "task": task} for document in read[page.task].documents(page)]
+    documents.sort(key=lambda document: (document["task"]["first"], document["table"], document["row"]["first"]))
+    climbed = ["corpus", "hosts"] if documents or bound else ["hosts"]
     return {
         "_type": STATEMENT,
-        "subject": [{"name": name, "digest": {DIGEST: corpus.run["roots"][name]}} for name in ("corpus", "hosts")],
+        "subject": [{"name": name, "digest": {DIGEST: corpus.run["roots"][name]}} for name in climbed],
         "predicateType": PREDICATE,
         "predicate": {
-            "question": {"rhost": answer.rhost, "path": answer.path},
+            "rhost": answer.rhost,
             "hosts": _host_proof(hosts, answer.rhost),
             "binding": _proof([tasks[-1]], task_hashes, len(tasks) - 1) if bound else None,
             "documents": documents,
             "stated": {
                 "version": corpus.version,
                 "parent": corpus.run.get("parent"),
+                "roots": corpus.run["roots"],
                 "format": corpus.run["format"],
                 "code": corpus.run.get("code"),
                 "site": host_of(answer.rhost),

@@ -17,7 +17,6 @@ import base64
 import json
 import re
 import struct
-import sys
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -36,7 +35,8 @@ class ReceiptError(Exception):
 
 
 def verify(receipt: bytes, roots: Iterable[str], key: str | None = None) -> dict[str, Any]:
-    """What a receipt proves: `rhost`, `path`, `hosts` (rows of the host table), `documents`, and what is only `stated`.
+    """What a receipt proves: all rows that the host table has of the site `rhost` (`hosts`), and that `documents` are
+    on record (not that no others are); `roots` are those it climbs to. What is under `stated` is signed only.
 
     Args:
         roots: trusted roots, hexadecimal; every proof must reach one of them.
@@ -57,30 +57,30 @@ def _verify(receipt: bytes, trusted: set[str], key: str | None) -> dict[str, Any
     _expect(signature.keys() == {"keyid", "sig"} and envelope["payloadType"] == TYPE, "the envelope has another form")
     _expect(key is None or key.strip().lower() == signature["keyid"], "it is signed by another key than yours")
     payload = _base64(envelope["payload"])
-    _signed(bytes.fromhex(signature["keyid"]), _base64(signature["sig"]), payload)
+    _signed(_unhex(signature["keyid"]), _base64(signature["sig"]), payload)
     statement = _canonical(payload, {"_type", "subject", "predicateType", "predicate"})
     _expect((statement["_type"], statement["predicateType"]) == (STATEMENT, PREDICATE), "another kind of statement")
     predicate = statement["predicate"]
-    _expect(
-        predicate.keys() == {"question", "hosts", "binding", "documents", "stated"}, "the predicate's fields differ"
-    )
-    rhost, path = predicate["question"]["rhost"], predicate["question"]["path"]
-    _expect(predicate["question"].keys() == {"rhost", "path"} and isinstance(rhost, str), "the question is another")
-    _expect(path is None or isinstance(path, str), "the question is another")
-    corpus_root, host_root = (subject["digest"][DIGEST] for subject in statement["subject"])
-    named = [{"name": "corpus", "digest": {DIGEST: corpus_root}}, {"name": "hosts", "digest": {DIGEST: host_root}}]
-    _expect(statement["subject"] == named, "the subjects differ")
+    rhost, expected = predicate["rhost"], {"rhost", "hosts", "binding", "documents", "stated"}
+    _expect(predicate.keys() == expected and isinstance(rhost, str) and rhost != "", "the predicate has another form")
+    listed, binding = predicate["documents"], predicate["binding"]
+    roots = {subject["name"]: subject["digest"][DIGEST] for subject in statement["subject"]}
+    named = ["corpus", "hosts"] if listed or binding else ["hosts"]
+    subjects = [{"name": name, "digest": {DIGEST: roots[name]}} for name in named]
+    _expect(statement["subject"] == subjects, "the subjects are not the roots that it climbs to")
 
-    _expect(_climb(predicate["hosts"]).hex() == host_root, "the hosts are not those under the root of hosts")
-    if predicate["binding"] is not None:  # the root of hosts is itself a leaf under the root of the corpus
-        _expect(_climb(predicate["binding"]).hex() == corpus_root, "the root of hosts is not under the root")
-        _expect(_rows(predicate["binding"]) == [["hosts", bytes.fromhex(host_root)]], "another root of hosts is bound")
-    bound = predicate["binding"] is not None and corpus_root in trusted
-    _expect(bound or host_root in trusted, f"its hosts hang from the root {host_root}: not one that you gave")
-    documents = [_document(document, rhost, path, corpus_root) for document in predicate["documents"]]
-    _expect(not documents or corpus_root in trusted, f"its documents hang from {corpus_root}: not one that you gave")
-    answer = _hosts(predicate["hosts"], rhost)
-    return {"rhost": rhost, "path": path, "hosts": answer, "documents": documents, "stated": predicate["stated"]}
+    _expect(_climb(predicate["hosts"]).hex() == roots["hosts"], "the hosts do not lead to their root")
+    if binding is not None:  # the root of hosts is itself a leaf under the root of the corpus
+        _expect(_climb(binding).hex() == roots["corpus"], "the root of hosts is not under that of the corpus")
+        _expect(_rows(binding) == [["hosts", bytes.fromhex(roots["hosts"])]], "another root of hosts is bound")
+    documents = [_document(document, rhost, roots["corpus"]) for document in listed]
+    for name in named:
+        given = roots[name] in trusted or (binding is not None and name == "hosts")
+        _expect(given, f"its {name if name == 'hosts' else 'documents'} hang from {roots[name]}: not one that you gave")
+    places = [(found["task"], found["table"], found["place"]) for found in documents]
+    _expect(places == sorted(set(places)), "its documents are not in order")
+    hosts = _hosts(predicate["hosts"], rhost)
+    return {"rhost": rhost, "roots": roots, "hosts": hosts, "documents": documents, "stated": predicate["stated"]}
 
 
 def _hosts(proof: dict[str, Any], rhost: str) -> list[dict[str, Any]]:
@@ -104,18 +104,19 @@ def belongs(name: str, rhost: str) -> bool:
     return name == rhost or name.startswith(rhost + ":") or below
 
 
-def _document(document: dict[str, Any], rhost: str, path: str | None, corpus_root: str) -> dict[str, Any]:
+def _document(document: dict[str, Any], rhost: str, corpus_root: str) -> dict[str, Any]:
     """A row of a task's table as a dict; its leaf leads to the task's leaf, and that one to the root of the corpus."""
     _expect(document.keys() == {"table", "row", "evidence", "task"}, "a document's fields differ")
     place, columns = ROWS[document["table"]]
     ((row,), (task,)) = (_rows(document["row"]), _rows(document["task"]))
     _expect(_climb(document["row"]) == task[place], "a document is not in its task")
     _expect(_climb(document["task"]).hex() == corpus_root, "a task is not under the root of the corpus")
-    found = {"task": task[0], "table": document["table"], **dict(zip(columns.split(), row, strict=True))}
+    found = {"task": task[0], "table": document["table"], "place": document["row"]["first"]}
+    found |= dict(zip(columns.split(), row, strict=True))
     evidence = None if document["evidence"] is None else _plain(document["evidence"])
     _expect(found.get("evidence") == (evidence and _leaf(evidence)), "a decision rests on other evidence")
     found["evidence"] = evidence
-    _expect(found["rhost"] == rhost and found.get("path", path) == path, "a document is of another address")
+    _expect(belongs(found["rhost"] or "", rhost), "a document is of another host")
     return found
 
 
@@ -124,8 +125,8 @@ def _climb(proof: dict[str, Any]) -> bytes:
     _expect(proof.keys() == {"first", "size", "leaves", "path"}, "a proof's fields differ")
     first, size, beside = proof["first"], proof["size"], iter([_unhex(node) for node in proof["path"]])
     leaves = [_leaf(row) for row in _rows(proof)]
-    _expect(type(first) is int and type(size) is int and size < 1 << 62, "a proof's numbers are none")
-    _expect(first + len(leaves) <= size and (leaves or not size), "a proof's numbers do not fit")
+    fit = {type(first), type(size)} == {int} and 0 <= first <= size - len(leaves) < 1 << 62 and (leaves or not size)
+    _expect(bool(fit), "a proof's numbers do not fit")
 
     def node(low: int, high: int, outside: Iterator[bytes]) -> bytes:
         if high <= first or low >= first + len(leaves):
@@ -145,21 +146,20 @@ def _leaf(row: list[Any]) -> bytes:
 
 
 def encode(values: Iterable[Any]) -> bytes:
-    """Bytes of a row: per field a letter, its length and its content (`manifests.merkle.encode`, written again)."""
-    parts = []
-    for value in values:
-        if value is None:
-            parts.append(b"n")
-        elif isinstance(value, int):
-            parts.append(b"i%d;" % value)
-        elif isinstance(value, float):
-            parts.append(b"f" + struct.pack(">d", value))
-        else:
-            text = isinstance(value, str)
-            letter = b"s" if text else b"b" if isinstance(value, bytes) else b"l"
-            content = value.encode("utf-8", "surrogatepass") if text else encode(value) if letter == b"l" else value
-            parts.append(b"%b%d:%b" % (letter, len(content), content))
-    return b"".join(parts)
+    """Bytes of a row, which differ whenever rows do (`manifests.merkle.encode`, written again)."""
+    return b"".join(map(_field, values))
+
+
+def _field(value: Any) -> bytes:
+    """A letter for the kind, the length, the content."""
+    if value is None:
+        return b"n"
+    if isinstance(value, (int, float)):
+        return b"i%d;" % value if isinstance(value, int) else b"f" + struct.pack(">d", value)
+    text = isinstance(value, str)
+    letter = b"s" if text else b"b" if isinstance(value, bytes) else b"l"
+    content = value.encode("utf-8", "surrogatepass") if text else encode(value) if letter == b"l" else value
+    return b"%b%d:%b" % (letter, len(content), content)
 
 
 def _rows(proof: dict[str, Any]) -> list[Any]:
@@ -170,11 +170,8 @@ def _plain(value: Any) -> Any:
     """A value of a row: bytes are written {"hex": "…"}; true and false do not occur."""
     if isinstance(value, list):
         return [_plain(part) for part in value]
-    if isinstance(value, dict):
-        _expect(value.keys() == {"hex"}, "a value is no value")
-        return _unhex(value["hex"])
     _expect(not isinstance(value, bool), "a value is no value")
-    return value
+    return _unhex(*value.values()) if isinstance(value, dict) and value.keys() == {"hex"} else value
 
 
 def _unhex(text: str) -> bytes:
@@ -202,8 +199,8 @@ def _signed(key: bytes, signature: bytes, payload: bytes) -> None:
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+    signed = b"DSSEv1 %d %b %d %b" % (len(TYPE), TYPE.encode(), len(payload), payload)
     try:
-        signed = b"DSSEv1 %d %b %d %b" % (len(TYPE), TYPE.encode(), len(payload), payload)
         Ed25519PublicKey.from_public_bytes(key).verify(signature, signed)
     except InvalidSignature as error:
         raise ReceiptError("the signature is not that of this content") from error
@@ -223,4 +220,4 @@ if __name__ == "__main__":
     try:
         print(json.dumps(verify(given.receipt.read_bytes(), given.root, given.key), indent=1, default=bytes.hex))
     except ReceiptError as error:
-        sys.exit(f"not proved: {error}")
+        raise SystemExit(f"not proved: {error}") from None

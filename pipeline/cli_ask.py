@@ -148,7 +148,8 @@ def _lines(proved: dict[str, Any], signed: bool) -> list[str]:
     from manifests.audit import printable
 
     site = host_of(proved["rhost"])
-    lines = [f"proved: this is all that the corpus has of {site}"]
+    under = " and ".join(f"{root} ({name})" for name, root in proved["roots"].items())
+    lines = [f"proved: this is all that the corpus has of {site}, under {under}"]
     for row in proved["hosts"]:
         how = "kept" if row["action"] == "keep" else f"excluded by {row['stage']}: {row['reason']}"
         lines.append(f"  {host_of(row['rhost'])}: {row['rows']:,} {how} ({row['text_bytes']:,} B)")
@@ -168,6 +169,6 @@ def _lines(proved: dict[str, Any], signed: bool) -> list[str]:
     for page in stated["pages"]:
         where = f"{page['shard']}, row {page['row']}" if page["kept"] else "excluded"
         lines.append(f"  document {page['key']} is {page['url']}: {where}")
-    if proved["path"] is not None and not stated["pages"]:
+    if stated["url"] is not None and not stated["pages"]:
         lines.append(f"  no document has the address {stated['url']}")
     return [printable(line) for line in lines]

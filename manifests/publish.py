@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
@@ -37,9 +38,13 @@ def task_record_path(corpus: Path, version: int, task: str) -> Path:
 def read_task_record(corpus: Path, version: int, task: str) -> dict[str, Any] | None:
     """A task's record, or None when it is not there or not whole."""
     try:
-        return json.loads(task_record_path(corpus, version, task).read_bytes())
+        record = json.loads(task_record_path(corpus, version, task).read_bytes())
     except (OSError, ValueError):
         return None
+    return record if isinstance(record, dict) and record.keys() >= _RECORD_KEYS else None
+
+
+_RECORD_KEYS = {"name", "source", "kind", "input", "fingerprint", "evidence", "tables", "shards", "counts", "roots"}
 
 
 def publish_task(
@@ -243,13 +248,16 @@ def sweep(corpus: Path, referenced: Iterable[str]) -> list[str]:
     removed = []
     for path in sorted(shards.rglob("*")) if shards.is_dir() else []:
         name = path.relative_to(corpus).as_posix()
-        if path.is_file() and name not in referenced:
+        if path.is_file() and name not in referenced and _SHARD_NAME.fullmatch(path.name):
             path.unlink()
             removed.append(name)
     for folder in sorted((path for path in shards.rglob("*") if path.is_dir()), reverse=True):
         if not any(folder.iterdir()):
             folder.rmdir()
     return removed
+
+
+_SHARD_NAME = re.compile(r".+\.[0-9a-f]{10}-[0-9]{5,}\.parquet")
 
 
 def working_version(corpus: Path) -> tuple[int | None, int]:
@@ -259,8 +267,20 @@ def working_version(corpus: Path) -> tuple[int | None, int]:
 
 
 def published_shards(corpus: Path) -> set[str]:
-    """Names of the shards that the newest published version vouches for."""
-    return {shard["name"] for shard in open_corpus(corpus).run["shards"]} if published_versions(corpus) else set()
+    """Names of the shards that must stay: the newest version's, and its parents' as far back as it keeps them."""
+    return {shard["name"] for version in kept_versions(corpus) for shard in open_corpus(corpus, version).run["shards"]}
+
+
+def kept_versions(corpus: Path) -> list[int]:
+    """The versions whose shards are there, newest first: a version that replaces another says whether it keeps it."""
+    published = published_versions(corpus)
+    kept = published[-1:]
+    while kept:
+        run = open_corpus(corpus, kept[-1]).run
+        if not run.get("keeps_parent") or run["parent"] not in published:
+            break
+        kept.append(run["parent"])
+    return kept
 
 
 def _totals(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -99,13 +99,6 @@ UNKNOWN_CONSENT = frozenset({Reason.FETCH_ERROR, Reason.PARSE_ERROR, Reason.HOST
 """Reasons under which a document is kept or excluded without any statement of its owner: counted, never "allowed"."""
 
 
-class EvidenceLike(Protocol):
-    """What a decision rests on: the attributes are the columns of `EVIDENCE` after `evidence_id` and `stage`."""
-
-    @property
-    def protocol(self) -> str: ...
-
-
 class DecisionLike(Protocol):
     """The shape of one stage's answer; `filters.decision.Decision` has it, and so may anybody's."""
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from pipeline.cli_ask import app as ask_app
 from pipeline.cli_ask import key_app
@@ -85,7 +86,7 @@ def curate(
             skip_failed=skip_failed,
         )
     for outcome in result.failed:
-        stderr.print(f"[bold red]failed:[/] {escaped(outcome.error or '')}", soft_wrap=True, highlight=False)
+        stderr.print(Text.assemble(("failed:", "bold red"), f" {outcome.error}"), soft_wrap=True, highlight=False)
     if result.corpus is None:
         done = len(result.ran) + len(result.resumed) + len(result.adopted)
         fail(
@@ -94,8 +95,6 @@ def curate(
             1,
         )
     corpus = result.corpus
-    if corpus is None:
-        raise typer.Exit(1)
     if result.unchanged:
         console.print(
             f"Nothing to do: version {corpus.version} already is what this recipe makes of these inputs "
@@ -134,10 +133,6 @@ def plan(
         raise typer.Exit(2)
 
 
-@app.command(epilog="Example: [bold]fairtrove audit out/sample --json | jq .passed[/]")
-@exits
-def audit(
-    corpus: CorpusArgument,
 @app.command(epilog="Example: [bold]fairtrove retract out/mine --robots newer.parquet --dry-run[/]")
 @exits
 def retract(
@@ -177,6 +172,10 @@ def retract(
     print_paths(console, found.corpus)
 
 
+@app.command(epilog="Example: [bold]fairtrove audit out/sample --json | jq .passed[/]")
+@exits
+def audit(
+    corpus: CorpusArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")] = False,
     version: Annotated[int | None, typer.Option(min=1, help="A version other than the newest.")] = None,
     root: Annotated[str | None, typer.Option("--root", metavar="HEX", help="The root that you were told.")] = None,
@@ -185,8 +184,17 @@ def retract(
     from manifests.audit import audit as check
     from manifests.audit import render, to_json
     from manifests.corpus import open_corpus
+    from manifests.publish import kept_versions
+    from manifests.schema import FairtroveError
 
-    result = check(open_corpus(corpus, version), expected_root=root)
+    found = open_corpus(corpus, version)
+    if found.version not in kept_versions(found.path):
+        newest = open_corpus(corpus).version
+        raise FairtroveError(
+            f"{corpus}: version {version} is superseded by version {newest} and its shards were removed (--keep-old "
+            "keeps them); its tables in manifests/ are still there to be read"
+        )
+    result = check(found, expected_root=root)
     if as_json:
         print(json.dumps(to_json(result), indent=1))
     else:

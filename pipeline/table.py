@@ -95,7 +95,7 @@ def print_summary(console: Console, corpus: Corpus) -> None:
         )
     console.print(f"Merkle root {corpus.root}")
     for failed, error in corpus.run.get("failed", {}).items():
-        console.print(f"[red]left out[/] {failed}: {error}")
+        console.print(Text.assemble(("left out", "red"), f" {failed}: {error}"), soft_wrap=True)
 
 
 HOSTS_SHOWN = 20

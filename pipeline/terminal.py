@@ -5,11 +5,15 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import click
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
 
 from manifests.schema import FairtroveError
 
@@ -39,16 +43,32 @@ def exits(command: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
+        except (typer.Exit, typer.Abort, click.ClickException):
+            raise
+        except Exception as error:
+            if os.environ.get("FAIRTROVE_DEBUG") == "1":
+                raise
+            fail(_unforeseen(error), 1)
 
     return run
 
 
+def _unforeseen(error: Exception) -> str:
+    """One line for what no check foresaw: what, on which file or at which place, and how to see more."""
+    said = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    if isinstance(error, OSError):
+        said = f"{error.filename or error}: {error.strerror or type(error).__name__}"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{type(error).__name__} at {os.path.basename(frame.filename)}:{frame.lineno}"
+    return f"{said} ({place}; `fairtrove audit` tells whether a corpus is damaged, FAIRTROVE_DEBUG=1 shows more)"
+
+
 def fail(message: str, code: int) -> NoReturn:
     """Say what is wrong on stderr, and exit."""
-    stderr.print(f"[bold red]error:[/] {escaped(message)}", soft_wrap=True, highlight=False)
+    stderr.print(Text.assemble(("error:", "bold red"), " ", message), soft_wrap=True, highlight=False)
     raise typer.Exit(code)
 
 
 def escaped(message: str) -> str:
     """`message` with nothing in it that rich would take for markup."""
-    return message.replace("[", "\\[")
+    return escape(message)

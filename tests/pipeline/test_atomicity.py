@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from manifests.audit import audit
 from manifests.corpus import open_corpus, published_versions, version_folder
 from manifests.files import file_sha256
 from pipeline.curate import curate
@@ -59,23 +62,38 @@ def _die_at_rename(recipe: Path, out: Path, count: int, after: bool, overrides: 
     curate(planned(recipe, *overrides), out)
 
 
+def _renames(recipe: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names that an undisturbed run renames into place, in order."""
+    replace, names = os.replace, []
+
+    def noted(source, target, **options):
+        names.append(Path(target).name)
+        replace(source, target, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", noted)
+        run(recipe, out)
+    return names
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_death_at_every_rename_leaves_a_whole_version_and_the_same_bytes_in_the_end(tmp_path, after):
+def test_death_at_every_rename_leaves_a_whole_version_and_the_same_bytes_in_the_end(tmp_path, monkeypatch, after):
     recipe = make_crawl(tmp_path, files=2, rows=40)
-    undisturbed = files_of(run(recipe, tmp_path / "calm").corpus.path)
-    out = tmp_path / "out"
-    deaths = 0
-    for count in range(1, 200):
+    renames = _renames(recipe, tmp_path / "calm", monkeypatch)
+    undisturbed = files_of(tmp_path / "calm")
+    assert {"run.json", "hosts.parquet", "web-000.json"} <= set(renames)
+    for count, name in enumerate(renames, start=1):
+        out = tmp_path / f"out{count}"
         child = CONTEXT.Process(target=_die_at_rename, args=(recipe, out, count, after, ()))
         child.start()
         child.join()
+        assert child.exitcode == 9, f"did not die at rename {count} of {name}"
         assert_vouches_only_for_whole_files(out)
-        if child.exitcode == 0:
-            break
-        deaths += 1
-        assert not (version_folder(out, 1) / "run.json").exists() or after
-    assert deaths >= 2
-    assert files_of(out) == undisturbed
+        done = renames[: count if after else count - 1]
+        assert (version_folder(out, 1) / "run.json").exists() == ("run.json" in done)
+        corpus = run(recipe, out).corpus
+        assert files_of(out) == undisturbed, f"other bytes after dying at rename {count} of {name}"
+        assert audit(corpus).passed
 
 
 def test_death_while_replacing_a_version_leaves_the_old_or_the_new_one(tmp_path):
@@ -125,32 +143,38 @@ def _state(pid: int) -> str:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds processes by /proc")
 def test_fifty_kills_of_workers_and_parents_end_in_the_bytes_of_an_undisturbed_run(tmp_path):
-    recipe = make_crawl(tmp_path, files=6, rows=400)
+    recipe = make_crawl(tmp_path, files=6, rows=1500)
     undisturbed = files_of(run(recipe, tmp_path / "calm").corpus.path)
     rng = random.Random(7)
     kills = rounds = 0
     while kills < 50:
         rounds += 1
-        assert rounds < 300
+        assert rounds < 60, f"only {kills} kills met a run at work"
         out = tmp_path / f"out{rounds}"
-        for attempt in range(4):
+        for attempt in range(5):
             process = subprocess.Popen(_command(recipe, out, 2), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(rng.uniform(0.3, 4.0))
+            _wait_for_work(process, out)
+            time.sleep(rng.uniform(0, 1.0))
             workers = _children(process.pid)
-            victim = rng.choice([process.pid, *workers]) if process.poll() is None else None
-            if victim is not None and attempt < 3:
-                try:
+            if attempt < 4 and process.poll() is None:
+                victim = rng.choice([process.pid, *workers])
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(victim, signal.SIGKILL)
                     kills += 1
-                except ProcessLookupError:
-                    pass
-            if victim == process.pid:
-                process.wait()
-                _wait_until_gone(workers)
+                if victim == process.pid:
+                    process.wait()
+                    _wait_until_gone(workers)
             assert_vouches_only_for_whole_files(out)
             if process.wait() == 0:
                 break
         assert files_of(out) == undisturbed
+        shutil.rmtree(out)
+
+
+def _wait_for_work(process: subprocess.Popen, out: Path) -> None:
+    """Until a task is under way, or the run is over."""
+    while process.poll() is None and not any((out / ".staging").glob("*")):
+        time.sleep(0.005)
 
 
 def test_a_killed_worker_costs_its_task_a_retry_and_nobody_else_anything(tmp_path):

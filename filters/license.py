@@ -1186,9 +1186,8 @@ def _statement_marks(content: str) -> Iterator[Finding]:
     word that we know beside it, a permission needs a licence word or a copyright sign, and both yield to talk,
     quotation, several licences side by side and to what belongs to others (pictures, data, software).
     """
-    found = list(_CC_STATEMENT.finditer(content, 0, 400_000))
-    if len(content) > 400_000:
-        found += _CC_STATEMENT.finditer(content, len(content) - _TAIL_WINDOW)
+    in_windows = (mark for start, end in _windows(content) for mark in _CC_STATEMENT.finditer(content, start, end))
+    found = sorted({mark.start(): mark for mark in in_windows}.values(), key=lambda mark: mark.start())
     if len(found) > 2 * _SIDE_MARKS:
         found = found[:_SIDE_MARKS] + found[-_SIDE_MARKS:]
     if not found:

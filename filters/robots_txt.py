@@ -284,6 +284,8 @@ class Directive(NamedTuple):
 class _Agents:
     """Which groups speak to whom."""
 
+    __slots__ = ("_by_google_token", "_by_token", "star")
+
     def __init__(self) -> None:
         self._by_token: dict[str, list[int]] = {}  # token as we cut it (with digits) -> its groups
         self._by_google_token: dict[str, list[int]] = {}  # token as Google cuts it (before a digit)
@@ -326,8 +328,8 @@ class RobotsTxt:
         self._agents = _Agents()
         self._compiled: dict[tuple[int, ...], Rules] = {}
         self._plans: dict[tuple[str, ...], list[RuleSet]] = {}
-        self._directives: list[Directive] | None = None
-        self._directive_agents = _Agents()
+        self._directives: tuple[Directive, ...] | None = None
+        self._directive_agents: _Agents | None = None
         self._lines: list[tuple[int, str]] | None = None
         self._read()
 
@@ -335,6 +337,7 @@ class RobotsTxt:
         rules: list[tuple[str, int]] | None = None
         closed = True  # a rule was seen since the last user-agent line, so the next one starts a group
         record = -1
+        add = self._agents.add
         for record, (key, value, word) in enumerate(_LINE.findall(_prepare(self.body))):
             letter = key[0]
             if letter not in "uU":
@@ -348,7 +351,7 @@ class RobotsTxt:
             if closed:
                 closed, rules = False, []
                 self._groups.append(rules)
-            self._agents.add((value or word).strip(_BLANK), len(self._groups) - 1)
+            add((value or word).strip(_BLANK), len(self._groups) - 1)
         self.empty = record < 0
 
     def rules_for(self, agent: str) -> Rules:
@@ -367,13 +370,11 @@ class RobotsTxt:
         return plan
 
     @property
-    def directives(self) -> list[Directive]:
+    def directives(self) -> tuple[Directive, ...]:
         """The lines named in `DIRECTIVES`, in order. Most files have none, and then this is two searches, once."""
         if self._directives is None:
             lower = self.body[:MAX_BODY_BYTES].lower()
-            self._directives = []
-            if any(map(lower.__contains__, _DIRECTIVE_SIGNS)):
-                self._read_directives()
+            self._directives = self._read_directives() if any(sign in lower for sign in _DIRECTIVE_SIGNS) else ()
         return self._directives
 
     def audiences(self, agents: tuple[str, ...]) -> list[Audience]:
@@ -382,7 +383,7 @@ class RobotsTxt:
         `*` is there whether or not an agent falls under it, and lines ahead of every group belong to it: rules there
         bind nobody (RFC 9309, 2.2.1), but who writes a directive there can only mean everyone.
         """
-        speaks_to = self._directive_agents
+        speaks_to = (self.directives and self._directive_agents) or _Agents()
         by_groups: dict[tuple[tuple[int, ...], str], list[str]] = {}
         for agent in agents:
             by_groups.setdefault(speaks_to.groups_for(agent), []).append(agent)
@@ -390,17 +391,18 @@ class RobotsTxt:
         named = [Audience(groups, basis, tuple(of)) for (groups, basis), of in by_groups.items()]
         return [*named, Audience((*speaks_to.star, BEFORE_GROUPS), "star", tuple(star))]
 
-    def _read_directives(self) -> None:
+    def _read_directives(self) -> tuple[Directive, ...]:
         """A second pass over a file that has directives, by the grammar in which they are rules (see `DIRECTIVES`)."""
         prepared = _prepare(self.body)
         lines = [*_LINE.finditer(prepared), *_DIRECTIVE.finditer(prepared)]
         lines.sort(key=re.Match.start)
+        agents, directives = _Agents(), []
         group, closed, line, counted = BEFORE_GROUPS, True, 0, 0
         for found in lines:
             if found.re is _LINE and found[1][0] in "uU":
                 if closed:
                     closed, group = False, group + 1
-                self._directive_agents.add((found[2] or found[3] or "").strip(_BLANK), group)
+                agents.add((found[2] or found[3] or "").strip(_BLANK), group)
                 continue
             closed = True
             if found.re is _DIRECTIVE:
@@ -409,7 +411,9 @@ class RobotsTxt:
                 end = prepared.find("\n", counted)
                 text = prepared[counted : len(prepared) if end < 0 else end].strip(_BLANK)
                 value = found[2].strip(_BLANK)
-                self._directives.append(Directive(found[1].lower(), value, group, line, _quoted(text)))
+                directives.append(Directive(found[1].lower(), value, group, line, _quoted(text)))
+        self._directive_agents = agents
+        return tuple(directives)
 
     def _compile(self, groups: tuple[int, ...]) -> Rules:
         rules = self._compiled.get(groups)

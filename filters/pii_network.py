@@ -134,16 +134,17 @@ _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 
 
 def _plain_email(window: str, at: int, after: int) -> tuple[int, int] | None:
-    latin = not ("Ѐ" <= window[at - 1 : at] <= "ӿ")
-    local = _LOCAL[latin].search(window[max(0, at - 64) : at])
-    if local is None or after >= len(window):
+    if after >= len(window):
+        return None
+    domain = _DOMAIN[not ("Ѐ" <= window[after] <= "ӿ")].match(window, after)
+    if domain is None or "." not in domain[0]:
+        return None
+    local = _LOCAL[not ("Ѐ" <= window[at - 1 : at] <= "ӿ")].search(window[max(0, at - 64) : at])
+    if local is None:
         return None
     mailbox = local[0]
     mailbox = (mailbox[3:] if _PERCENT_ENCODED.match(mailbox) else mailbox).lstrip(".'%+-")
     if not mailbox or mailbox[-1] in ".'%" or (window[at - 65 : at - 64].isalnum() and len(local[0]) == 64):
-        return None
-    domain = _DOMAIN[not ("Ѐ" <= window[after] <= "ӿ")].match(window, after)
-    if domain is None:
         return None
     labels = []
     for label in domain[0].split("."):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import logging
 import pickle
 import socket
@@ -16,13 +17,14 @@ from hypothesis import strategies as st
 
 from filters import pii_network, pii_scan
 from filters.decision import Action
-from filters.pii import MARKERS, PII, TYPES, Reason, find, pseudonyms, redact, scan
+from filters.pii import CODE_TYPES, MARKERS, MATH_TYPES, PII, TYPES, Reason, find, pseudonyms, redact, scan
 from filters.pii_finance import keccak256
 from filters.pii_network import Email
 from filters.pii_phone import Phone
 from filters.pii_recognizer import SpanRecognizer
 from filters.pii_scan import PRIORITY, RecognizerError, find_spans_unfiltered
 from pipeline.sample.labelled import base58check, cpf, ethereum, iban, luhn, pesel, secret, spaced
+from tests.conftest import REPOSITORY
 from tests.filters.pii_worst import WORST, worst_texts
 
 # --- values ------------------------------------------------------------------------------------------------------
@@ -466,3 +468,10 @@ def test_a_national_number_before_an_international_one_is_found_at_first_sight()
     text = "Telefon 601 172 990, +49 30 1234567"
     assert [kind for _, _, kind in find(text, "ces_Latn")] == ["PHONE", "PHONE"]
     assert len(list(Phone().spans(text, "ces_Latn"))) == 2
+
+
+def test_the_readme_gives_the_types_argued_for_code_and_mathematics():
+    readme = (REPOSITORY / "README.md").read_text("utf-8")
+    for kind, types in (("code", CODE_TYPES), ("math", MATH_TYPES)):
+        assert set(types) < set(TYPES)
+        assert f"{kind}: types = {json.dumps(list(types))}" in readme

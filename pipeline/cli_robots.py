@@ -63,7 +63,7 @@ def build(
         TimeElapsedColumn(),
     )
     try:
-        with Draft(out) as draft, Progress(*columns, console=stderr) as progress:
+        with Draft(out) as draft, Progress(*columns, console=stderr, disable=not stderr.is_terminal) as progress:
             bar = progress.add_task("reading", total=len(sources), answers=0)
             for source in sources:
                 for answer in read_source(source, date_):
@@ -123,7 +123,7 @@ def fetch(
         raise UsageError(f"--contact {contact!r}: {error}") from error
     limits = Limits(connect=min(10.0, timeout), read=min(10.0, timeout), total=timeout, private=private)
     columns = (TextColumn("fetching"), BarColumn(), MofNCompleteColumn(), TextColumn("hosts"), TimeElapsedColumn())
-    progress = Progress(*columns, console=stderr)
+    progress = Progress(*columns, console=stderr, disable=not stderr.is_terminal)
 
     def start(total: int, done: int) -> None:
         progress.start()

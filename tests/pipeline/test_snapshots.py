@@ -424,6 +424,7 @@ def test_build_says_what_it_built_and_may_write_over_its_own_source(tmp_path):
         (["robots.parquet", "--out", "notes.txt/o.parquet"], 2, "notes.txt"),
         (["notes.txt", "--out", "o.parquet"], 2, "notes.txt"),
         (["other.parquet", "--out", "o.parquet"], 2, "no column host"),
+        (["robots.parquet", "cut.warc.gz", "--out", "o.parquet"], 1, "cut.warc.gz: damaged"),
     ],
 )
 def test_what_cannot_be_built_is_said_in_one_line_and_writes_nothing(tmp_path, arguments, code, says):
@@ -431,6 +432,7 @@ def test_what_cannot_be_built_is_said_in_one_line_and_writes_nothing(tmp_path, a
     (tmp_path / "files").mkdir()
     (tmp_path / "notes.txt").write_text("not a snapshot")
     pq.write_table(pa.table({"a": [1]}), tmp_path / "other.parquet")
+    (tmp_path / "cut.warc.gz").write_bytes(gzip.compress(b"WARC/1.0\r\n")[:-4])
     before = sorted(path.name for path in tmp_path.iterdir())
     result = fairtrove("robots", "build", *arguments, cwd=tmp_path)
     assert result.returncode == code

@@ -80,6 +80,7 @@ def measure_coverage(corpus: Corpus, snapshot: Path, as_of: date) -> Coverage:
     if snapshot.is_dir() or not snapshot.is_file():
         raise UsageError(f"{snapshot}: not a snapshot; make one with fairtrove robots build, or fetch")
     with duckdb.connect(config={"memory_limit": "512MB", "threads": 2}) as tables:
+        tables.execute("SET enable_progress_bar = false")  # it goes to stdout, where --json does
         _load(tables, snapshot)
         ages = " ".join(f"WHEN age <= {days} THEN '{name}'" for name, days in AGES.items())
         (hosts,) = corpus.tables("hosts")

@@ -189,6 +189,7 @@ class Draft:
                 "preserve_insertion_order": False,
             },
         )
+        self._tables.execute("SET enable_progress_bar = false")  # it goes to stdout
         for name, columns in (("answers", _ANSWERS), ("others", _OTHERS)):
             self._tables.register("none", columns.empty_table())
             self._tables.execute(f"CREATE TABLE {name} AS SELECT * FROM none")

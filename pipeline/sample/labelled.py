@@ -125,7 +125,7 @@ def secret(prefix: str, length: int, seed: int = 1) -> str:
 def documents() -> list[dict[str, Any]]:
     """The labelled set, the same every time."""
     draw = random.Random(20)
-    made = []
+    made: list[dict[str, Any]] = []
     for language, script, sentences, *labels in _CARRIERS:
         for _ in range(DOCUMENTS_PER_LANGUAGE):
             kinds = draw.sample(sorted(_LINES), 3)

@@ -7,6 +7,7 @@ OUT     ?= out/$(NAME)
 CORPUS  ?= $(OUT)
 MODEL   ?= out/$(NAME)-model
 WORKERS ?=
+LIMIT   ?=
 SET     ?=
 
 VENV := .venv
@@ -43,7 +44,7 @@ setup: $(VENV)/.curate ## make the environment in .venv
 setup-train: $(VENV)/.train ## the same with torch and transformers
 
 corpus: $(VENV)/.curate ## curate the sample, or RECIPE=… OUT=… (SET="key=value …" overrides)
-	@$(RUN) curate $(RECIPE) --out $(OUT) $(if $(WORKERS),--workers $(WORKERS)) $(foreach pair,$(SET),--set '$(pair)')
+	@$(RUN) curate $(RECIPE) --out $(OUT) $(if $(WORKERS),--workers $(WORKERS)) $(if $(LIMIT),--limit $(LIMIT)) $(foreach pair,$(SET),--set '$(pair)')
 
 plan: $(VENV)/.curate ## check RECIPE=… and estimate its cost without running it
 	@$(RUN) plan $(RECIPE) $(foreach pair,$(SET),--set '$(pair)')
@@ -73,5 +74,5 @@ bench: $(VENV)/.curate ## measure the pass against a peer, with ratios
 lint: $(VENV)/.curate ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-clean: ## remove environment and outputs
-	rm -rf $(VENV) out build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+clean: ## remove the environment and what was made of the sample
+	rm -rf $(VENV) out/sample out/sample-model build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -18,6 +18,9 @@ from pipeline.cli_ask import key_app
 from pipeline.cli_pii import app as pii_app
 from pipeline.cli_robots import app as robots_app
 from pipeline.terminal import UsageError, console, escaped, exits, fail, stderr
+
+if TYPE_CHECKING:
+    from pipeline.curate import Plan
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -67,13 +70,17 @@ def curate(
     """
     from manifests.report import write_report
     from pipeline.curate import curate as run
-    from pipeline.curate import make_plan
-    from pipeline.recipe import load_recipe
     from pipeline.table import print_paths, print_summary
 
     if "://" in out:
         raise UsageError(f"--out {out}: a corpus is written to a local or mounted folder; copy it when it is whole")
-    plan = make_plan(load_recipe(recipe, set_ or []), limit)
+    plan = _planned(recipe, set_ or [], limit)
+    for source in plan.unguarded:
+        kind = plan.recipe.source[source].kind
+        stderr.print(
+            f"[yellow]warning:[/] source.{source}: no stage will run on it, for there is no policy.{kind}",
+            soft_wrap=True,
+        )
     with _progress() as progress:
         result = run(
             plan,
@@ -112,6 +119,18 @@ def curate(
     print_paths(console, corpus)
     if result.failed:
         raise typer.Exit(1)
+
+
+def _planned(recipe: str, overrides: list[str], limit: int | None) -> Plan:
+    """The recipe's plan; an error of it also names the file."""
+    from pipeline.curate import make_plan
+    from pipeline.recipe import RecipeError, find_recipe, load_recipe
+
+    checked = load_recipe(recipe, overrides)
+    try:
+        return make_plan(checked, limit)
+    except RecipeError as error:
+        raise RecipeError(f"{find_recipe(recipe)}: {error}") from error
 
 
 @app.command(epilog="Example: [bold]fairtrove plan apertus[/]")

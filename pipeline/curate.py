@@ -48,6 +48,11 @@ class Plan:
     limit: int | None
 
     @property
+    def unguarded(self) -> list[str]:
+        """Sources on which no stage runs: their rows are kept as they are."""
+        return [name for name in self.recipe.source if not self.recipe.policy_for(name).stages]
+
+    @property
     def all_pins(self) -> dict[str, str]:
         """Digests of every snapshot that the run consults, by source, stage and name."""
         return {f"{source}.{name}": digest for source, found in self.pins.items() for name, digest in found.items()}

@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from manifests.schema import FairtroveError
-from pipeline.recipe import Policy, Recipe, RecipeError, Source, stage_tables
+from pipeline.recipe import Policy, Recipe, RecipeError, Source
 from pipeline.sources import InputFile, SourceError, list_files, reader_of
 from pipeline.stages import build_stages, pins
 from pipeline.task import Job, TaskReport, run_task
@@ -58,8 +58,7 @@ def plan_sources(recipe: Recipe, sample: int) -> list[SourcePlan]:
     plans = []
     for name, source in recipe.source.items():
         policy = recipe.policy_for(name)
-        labels = [stage for stage, _ in stage_tables(policy)]
-        plan = SourcePlan(name, source, labels)
+        plan = SourcePlan(name, source, policy.stages)
         plans.append(plan)
         try:
             build_stages(source, policy)

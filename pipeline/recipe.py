@@ -19,10 +19,10 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import quote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -63,7 +63,7 @@ class RobotsPolicy(Model):
     """Retroactive consent; see `filters.robots.Robots` for what each value means."""
 
     snapshot: str
-    agents: str | list[str] = "paper"
+    agents: str | Annotated[list[str], Field(min_length=1)] = "paper"
     star: Literal["counts", "ignore"] = "counts"
     unknown: Literal["keep", "exclude"] = "keep"
     signals: list[str] | None = None
@@ -125,6 +125,12 @@ class Policy(Model):
     def overridden_by(self, other: Policy | None) -> Policy:
         """This policy with the stages that `other` sets in their place."""
         return self if other is None else self.model_copy(update={name: getattr(other, name) for name in other.set})
+
+    @property
+    def stages(self) -> list[str]:
+        """Names of the stages that run, in the order of the pass."""
+        named = ("robots", "license", "language", "toxicity", "filters", "pii")
+        return [name for name in named if getattr(self, name)]
 
     @property
     def set(self) -> set[str]:
@@ -330,6 +336,11 @@ def _explain(error: ValidationError) -> str:
         nearest = difflib.get_close_matches(location[-1], _keys_at(location[:-1]), n=1, cutoff=0.5)
         hint = f"did you mean `{nearest[0]}`?" if nearest else f"known here: {', '.join(_keys_at(location[:-1]))}"
         return f"{key}: unknown key; {hint}"
+    if "[key]" in first["loc"]:
+        known = list(get_args(Kind)) if location[:1] == ["policy"] else []
+        nearest = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean `{nearest[0]}`?" if nearest else f"{first['msg'][:1].lower()}{first['msg'][1:]}"
+        return f"{key}: not a name that may stand here; {hint}"
     if first["type"] == "missing":
         return f"{key}: missing; add it to the recipe or give --set {key}=…"
     message = first["msg"].removeprefix("Value error, ")
@@ -337,7 +348,9 @@ def _explain(error: ValidationError) -> str:
 
 
 def _is_union_branch(part: str | int) -> bool:
-    return isinstance(part, str) and (part.startswith(("literal[", "list[")) or part in _BRANCHES)
+    return isinstance(part, str) and (
+        part.startswith(("literal[", "list[", "constrained-", "function-", "nullable[", "[key]")) or part in _BRANCHES
+    )
 
 
 def _keys_at(location: Sequence[str]) -> list[str]:
@@ -374,11 +387,3 @@ _NOT_IN_DIGEST = {
     "pii": ("key",),
 }
 """Paths, whose files pins and fingerprints cover by content, and the key, which a digest would let one guess."""
-
-
-def stage_tables(policy: Policy) -> Iterator[tuple[str, Model]]:
-    """The stages that a policy runs, in the order of the pass, with their tables."""
-    for name in ("robots", "license", "language", "toxicity", "pii"):
-        table = getattr(policy, name)
-        if table:
-            yield name, table

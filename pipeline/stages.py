@@ -44,7 +44,7 @@ def build_stages(source: Source, policy: Policy) -> list[RecordedStage]:
         ("toxicity", policy.toxicity, lambda table: Toxicity(**_values(table))),
     ]
     steps = [_built(f"policy.{source.kind}.{key}", build, table) for key, table, build in builders if table]
-    steps += _stock(policy)
+    steps += _stock(policy, f"policy.{source.kind}.filters")
     if policy.pii:
         steps.append(_built(f"policy.{source.kind}.pii", lambda table: PII(**_values(table)), policy.pii))
     return steps
@@ -86,8 +86,8 @@ def _message(error: BaseException) -> str:
     return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
 
 
-def _stock(policy: Policy) -> list[Recorded]:
-    steps = [load_stock(setting) for setting in policy.filters or []]
+def _stock(policy: Policy, key: str) -> list[Recorded]:
+    steps = [load_stock(setting, f"{key}.{number}") for number, setting in enumerate(policy.filters or [])]
     for position, step in enumerate(steps):
         same = sum(other.name == step.name for other in steps[:position])
         if same:
@@ -107,9 +107,14 @@ def fingerprint(source: Source, stages: Sequence[RecordedStage], output: dict[st
         "stages": [[stage.stage, stage.fingerprint()] for stage in stages],
         "output": output,
         "limit": limit,
-        "pyarrow": version("pyarrow"),
+        "libraries": {name: version(name) for name in ("pyarrow", *(["trafilatura"] if _reads_warc(source) else []))},
     }
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _reads_warc(source: Source) -> bool:
+    """Whether trafilatura's version is part of the texts."""
+    return source.reader == "warc" or (source.reader is None and any(".warc" in path for path in source.paths))
 
 
 def pins(stages: Sequence[RecordedStage]) -> dict[str, str]:

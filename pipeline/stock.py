@@ -110,8 +110,11 @@ class Recorded(PipelineStep):
 _PASSED = Decision(Action.KEEP, Reason.PASSED)
 
 
-def load_stock(setting: StockFilter) -> Recorded:
+def load_stock(setting: StockFilter, key: str = "filters") -> Recorded:
     """The step that a recipe names.
+
+    Args:
+        key: where the recipe names it, for error messages.
 
     Raises:
         RecipeError: it cannot be imported, is no datatrove step, or refuses its arguments.
@@ -120,10 +123,10 @@ def load_stock(setting: StockFilter) -> Recorded:
     try:
         step_class = getattr(importlib.import_module(module_name or "datatrove.pipeline.filters"), class_name)
     except (ImportError, AttributeError) as error:
-        raise RecipeError(f"filters.name: {setting.name}: {error}; give the full import path of the class") from error
+        raise RecipeError(f"{key}.name: {setting.name}: {error}; give the full import path of the class") from error
     if not (isinstance(step_class, type) and issubclass(step_class, PipelineStep)):
-        raise RecipeError(f"filters.name: {setting.name}: not a datatrove PipelineStep")
+        raise RecipeError(f"{key}.name: {setting.name}: not a datatrove PipelineStep")
     try:
         return Recorded(step_class(**setting.args), setting.args)
-    except (TypeError, ValueError, ImportError) as error:
-        raise RecipeError(f"filters.args: {class_name}: {error}") from error
+    except Exception as error:  # a constructor of somebody else's class may raise anything
+        raise RecipeError(f"{key}.args: {class_name}: {error}") from error

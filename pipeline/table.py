@@ -82,6 +82,8 @@ def print_summary(console: Console, corpus: Corpus) -> None:
             Text(", ".join(f"{reason} {rows:,}" for reason, rows in reasons), style="dim"),
         )
     console.print(table)
+    for source, skipped in _skipped(corpus).items():
+        console.print(Text(f"{source} skips {', '.join(skipped)}", style="dim"))
     totals = corpus.run["totals"]
     console.print(
         f"\n[bold]{totals['rows']:,}[/] rows in = [bold]{totals['kept']:,}[/] kept + "
@@ -91,7 +93,7 @@ def print_summary(console: Console, corpus: Corpus) -> None:
     if costs.get("total"):
         console.print(
             f"{costs['documents'] / costs['total']:,.0f} documents/s and {megabytes / costs['total']:.2f} MB/s "
-            f"of CPU time ({costs['total']:.1f} CPU-s for {megabytes:.1f} MB of text)"
+            f"of CPU time ({costs['total']:.1f} CPU-s in tasks, start-up apart, for {megabytes:.1f} MB of text)"
         )
     console.print(f"Merkle root {corpus.root}")
     for failed, error in corpus.run.get("failed", {}).items():
@@ -152,6 +154,17 @@ def print_retraction(console: Console, found: Retraction, dry_run: bool) -> None
         )
     else:
         console.print(f"Version {found.corpus.version} already rests on this evidence.")
+
+
+def _skipped(corpus: Corpus) -> dict[str, list[str]]:
+    """Per source the stages of the corpus that its policy does not run."""
+    stages = {task["source"]: task["stages"] for task in corpus.tasks}
+    every = list(funnel(corpus))
+    return {
+        source: [stage for stage in every if stage not in ran]
+        for source, ran in stages.items()
+        if set(every) - set(ran)
+    }
 
 
 def print_paths(console: Console, corpus: Corpus) -> None:

@@ -82,7 +82,7 @@ def test_a_wrong_recipe_is_one_line_with_file_key_and_remedy_and_writes_nothing(
     result = fairtrove("curate", recipe, "--out", tmp_path / "out")
     line = one_line(result)
     assert result.returncode == 2
-    assert "recipe.toml" in line or key in line
+    assert "recipe.toml: " in line
     assert key in line
     assert remedy in line
     assert not (tmp_path / "out").exists()

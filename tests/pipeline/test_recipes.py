@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.recipe import RECIPES, Policy, Recipe, RecipeError, find_recipe, load_recipe, stage_tables
+from pipeline.recipe import RECIPES, Policy, Recipe, RecipeError, find_recipe, load_recipe
 from pipeline.sources import Intake, list_files
 
 SHIPPED = sorted(path.stem for path in RECIPES.glob("*.toml"))
@@ -69,7 +69,7 @@ def refusal(recipe: Path, *overrides: str) -> str:
 
 
 def stages_of(recipe: Recipe, source: str) -> list[str]:
-    return [name for name, _ in stage_tables(recipe.policy_for(source))]
+    return recipe.policy_for(source).stages
 
 
 @pytest.fixture(scope="module")
@@ -327,8 +327,8 @@ def test_one_letter_too_many_in_a_stage_name_still_finds_it(tmp_path_factory, st
             "policy.web.toxicity.thresholds.deu_Latn",
             "number",
         ),
-        (MINIMAL.replace("source.web", "source.Web"), "source.Web", "found 'Web'"),
-        (MINIMAL + '[policy.webb]\nlicense = { policy = "opt-out" }\n', "policy.webb", "'web', 'code'"),
+        (MINIMAL.replace("source.web", "source.Web"), "source.Web", "should match pattern"),
+        (MINIMAL + '[policy.webb]\nlicense = { policy = "opt-out" }\n', "policy.webb", "did you mean `web`?"),
         ("[source]\n", "source", "at least 1 item"),
     ],
 )

@@ -31,7 +31,18 @@ from manifests.verify import belongs
 Locate = Callable[[str], tuple[str | None, str | None]]
 """URL → reversed host and path, exactly as the pipeline wrote them; given by the caller, this package parses no URL."""
 
-_GROUND = ("protocol", "host", "agents", "basis", "line", "rule", "body_sha256", "fetched_at", "status", "license")
+_GROUND: tuple[str, ...] = (
+    "protocol",
+    "host",
+    "agents",
+    "basis",
+    "line",
+    "rule",
+    "body_sha256",
+    "fetched_at",
+    "status",
+    "license",
+)
 _GROUND += ("detector", "threshold")
 _SHOWN = 20
 
@@ -148,7 +159,7 @@ def ask(corpus: str | Path, site: str, url: str | None = None, *, locate: Locate
     versions = [open_corpus(newest.path, number) for number in published_versions(newest.path)]
     reader = _Reader(rhost)
     answers: list[VersionAnswer] = []
-    known: set[tuple[str, int, bytes]] = set()
+    known: dict[tuple[str, int, bytes], str] = {}
     for version in reversed(versions):  # a shard that a retraction replaced is gone: newer versions know its pages
         answers.append(_version(version, reader, page_host, path, locate, known))
     return Answer(str(newest.path), site, rhost, url, path, tuple(reversed(answers)))
@@ -268,7 +279,7 @@ def _version(
     page_host: str | None,
     path: str | None,
     locate: Locate,
-    known: set[tuple[str, int, bytes]],
+    known: dict[tuple[str, int, bytes], str],
 ) -> VersionAnswer:
     hosts = reader.rows(corpus.tables("hosts")[0], ("rhost", "action", "shards"))
     holding = {shard for shards in hosts.column("shards").to_pylist() for shard in shards or ()}
@@ -384,10 +395,10 @@ def _pages(
     page_host: str,
     path: str,
     locate: Locate,
-    known: set[tuple[str, int, bytes]],
+    known: dict[tuple[str, int, bytes], str],
 ) -> tuple[list[Page], int]:
-    """Documents of a task with that address, and how many kept ones could not be compared. `known`: documents that are
-    known, from newer versions, to have it; those found are added."""
+    """Documents of a task with that address, and how many kept ones could not be compared. `known`: paths of the host's
+    documents as newer versions have them; those of this one are added."""
     decided: dict[tuple[int, bytes], list[dict[str, Any]]] = {}
     if decisions is not None and len(decisions):
         on_host = decisions.filter(pc.equal(decisions.column("rhost"), page_host))
@@ -403,23 +414,23 @@ def _pages(
             rows = kept.filter(pc.equal(kept.column("shard"), shard)).to_pylist()
             urls = reader.urls(corpus.path / shard, [row["shard_row"] for row in rows])
             for place, row in enumerate(rows):
-                url = urls[place] if urls is not None else None
                 document = (row["file_row"], row["key"])
                 own = decided.get(document, [])
+                url = urls[place] if urls is not None else None
                 if url is not None:
-                    same = locate(url) == (page_host, path)
-                else:
-                    same = (task, *document) in known or any((other["path"] or "/") == path for other in own)
-                    unread += urls is None and not same and not own
-                if same:
+                    known[(task, *document)] = locate(url)[1] or "/"
+                elif own:
+                    known[(task, *document)] = own[0]["path"] or "/"
+                unread += (task, *document) not in known
+                if known.get((task, *document)) == path:
                     url = url or f"https://{host_of(page_host)}{path}"
                     pages.append(_page(task, document, url, own, (shard, row["shard_row"])))
     found_kept = {(page.file_row, page.key) for page in pages}
     for document, own in decided.items():
+        known[(task, *document)] = own[0]["path"] or "/"
         excluded = any(row["action"] == "exclude" for row in own)
         if excluded and (own[0]["path"] or "/") == path and (document[0], document[1].hex()) not in found_kept:
             pages.append(_page(task, document, f"https://{host_of(page_host)}{path}", own, None))
-    known.update((task, page.file_row, bytes.fromhex(page.key)) for page in pages)
     return pages, unread
 
 
@@ -543,7 +554,7 @@ def _open(path: Path) -> pq.ParquetFile:
     return pq.ParquetFile(path, metadata=footer, read_dictionary=few, pre_buffer=False)
 
 
-_FEW_WORDS = ("shard", "trail", "path", "stage", "action", "reason")
+_FEW_WORDS: tuple[str, ...] = ("shard", "trail", "path", "stage", "action", "reason")
 _FEW_WORDS += ("protocol", "host", "agents", "basis", "rule", "fetched_at", "license", "detector")
 
 

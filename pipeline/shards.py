@@ -128,7 +128,7 @@ class ShardWriter(PipelineStep):
         content = document.text.encode()
         if self.keep:
             self.keep(
-                document.entry,  # type: ignore[attr-defined]
+                document.entry,
                 partition.name,
                 partition.rows + len(partition.buffer["text"]),
                 sha256(content).digest()[:16],

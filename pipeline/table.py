@@ -118,7 +118,7 @@ def print_retraction(console: Console, found: Retraction, dry_run: bool) -> None
             table.add_row(Text(printable(authority(rhost))), f"{documents:,}", f"{text_bytes:,}")
         rest = hosts[HOSTS_SHOWN:]
         if rest:
-            documents, text_bytes = (sum(row[column] for row in rest) for column in (1, 2))
+            documents, text_bytes = sum(row[1] for row in rest), sum(row[2] for row in rest)
             table.add_row(f"{len(rest):,} more", f"{documents:,}", f"{text_bytes:,}")
         table.add_row(
             f"{len(hosts):,} host{'s' if len(hosts) > 1 else ''}",

@@ -139,7 +139,7 @@ def _drain(
 ) -> None:
     def record(stage: str, documents: Sequence[Document], decisions: Sequence[Decision]) -> None:
         try:
-            entries = [document.entry for document in documents]  # type: ignore[attr-defined]
+            entries = [document.entry for document in documents]
         except AttributeError as error:
             raise ConservationError(
                 f"{ledger.task}: stage {stage} yields documents that were not read from the file; "
@@ -181,7 +181,7 @@ def evidence_digests(stages: Sequence[RecordedStage], hosts: Sequence[tuple[str,
     """Per stage that consults a snapshot, the digest of what it says about these hosts: a newer snapshot that says the
     same about them re-runs nothing."""
     return {
-        stage.stage: stage.evidence_digest(hosts)  # type: ignore[attr-defined]
+        stage.stage: stage.evidence_digest(hosts)
         for stage in stages
         if hasattr(stage, "evidence_digest")
     }

@@ -278,7 +278,7 @@ def test_hostile_pages_take_linear_time(unit: str) -> None:
     for kind in ("web", "html", "markdown", "source"):
         started = time.process_time()
         inspect(kind, content)
-        assert time.process_time() - started < 0.5  # measured: below 50 ms per 100 kB on an idle machine
+        assert time.process_time() - started < 0.5  # measured: 64 ms per 100 kB at worst (a README of "(" alone)
 
 
 # --- the stage ----------------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ __all__ = [
 
 
 # Bumped whenever a change here can change an answer.
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 AGENT_LISTS = Path(__file__).parent / "lists" / "agents.toml"
 
@@ -149,11 +149,16 @@ class Entry:
 
 
 def settle(entry: Entry | None) -> Reason | RobotsTxt:
-    """What the status of a fetch means (RFC 9309, 2.3.1): a reason that holds for every URL, or rules to ask."""
+    """What the status of a fetch means (RFC 9309, 2.3.1): a reason that holds for every URL, or rules to ask.
+
+    4xx is "unavailable": the owner serves no file. But 429 is a server that would not answer, and a redirect that a
+    snapshot holds unfollowed says nothing of what it leads to: both are unknown, though the RFC would let a crawler
+    take the latter for unavailable after five hops.
+    """
     if entry is None:
         return Reason.HOST_UNKNOWN
     status = entry.status
-    if status is not None and 300 <= status < 500:
+    if status is not None and 400 <= status < 500 and status != 429:
         return Reason.NO_FILE
     if entry.body is None or (status is not None and not 200 <= status < 300):
         return Reason.FETCH_ERROR

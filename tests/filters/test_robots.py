@@ -441,7 +441,7 @@ def decide(stage: Robots, *urls: str | None) -> list[Decision]:
         ("empty.example", Reason.ALLOWED),
         ("gone.example", Reason.NO_FILE),
         ("gonepage.example", Reason.NO_FILE),
-        ("moved.example", Reason.NO_FILE),
+        ("moved.example", Reason.FETCH_ERROR),
         ("broken.example", Reason.FETCH_ERROR),
         ("network.example", Reason.FETCH_ERROR),
         ("odd.example", Reason.FETCH_ERROR),

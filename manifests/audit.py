@@ -417,12 +417,12 @@ def _account(corpus: Corpus, tasks: Sequence[_Task], notes: _Notes) -> None:
                     recomputed[task.name][name] = found.hex()
                     if task.record["roots"][name] != found.hex():
                         notes.add(f"tasks/{task.name}.json: the root of {name} is not that of its rows")
-        value = corpus_root({**task.record, "roots": recomputed[task.name]} for task in tasks).hex()
+        hosts = host_root(pq.read_table(corpus.manifest / "hosts.parquet"))
+        value = corpus_root(({**task.record, "roots": recomputed[task.name]} for task in tasks), hosts).hex()
         if value != _root(corpus):
             notes.add(f"run.json: the root is {_root(corpus)[:16]}…, its tables give {value[:16]}…")
-        hosts = host_root(pq.read_table(corpus.manifest / "hosts.parquet")).hex()
-        if hosts != corpus.run["roots"]["hosts"]:
-            notes.add(f"run.json: the root over hosts is not that of hosts.parquet ({hosts[:16]}…)")
+        if hosts.hex() != corpus.run["roots"]["hosts"]:
+            notes.add(f"run.json: the root over hosts is not that of hosts.parquet ({hosts.hex()[:16]}…)")
 
 
 def _conserve(task: _Task, notes: _Notes) -> None:

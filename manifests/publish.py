@@ -123,10 +123,11 @@ def adopt_task(corpus: Path, parent: int, version: int, task: str, changes: Mapp
         _link(task_record_path(corpus, parent, task), record)
 
 
-def corpus_root(records: Iterable[Mapping[str, Any]]) -> bytes:
+def corpus_root(records: Iterable[Mapping[str, Any]], hosts: bytes) -> bytes:
     """Merkle root of a corpus: one leaf per task, by name, over its rows, its counts and the roots of its tables.
 
-    The counts are in it for what no table has a row for: why documents were *kept* (allowed, or consent unknown).
+    The last leaf binds the root of the hosts' tree, so that a proof about a host climbs to the same root. The counts
+    are in it for what no table has a row for: why documents were *kept* (allowed, or consent unknown).
     """
     leaves = [
         merkle.leaf(
@@ -138,7 +139,7 @@ def corpus_root(records: Iterable[Mapping[str, Any]]) -> bytes:
         )
         for record in sorted(records, key=lambda record: record["name"])
     ]
-    return merkle.root(leaves)
+    return merkle.root([*leaves, merkle.leaf(merkle.encode(["hosts", hosts]))])
 
 
 def count_root(counts: Iterable[Mapping[str, Any]]) -> bytes:
@@ -200,7 +201,8 @@ def publish_version(
         tables[name] = write_table(table, staging / f"{name}.parquet", metadata)
         os.replace(staging / f"{name}.parquet", folder / f"{name}.parquet")
     staging.rmdir()
-    root = corpus_root(records).hex()
+    hosts_root = host_root(hosts)
+    root = corpus_root(records, hosts_root).hex()
     write_json(
         {
             **run,
@@ -211,7 +213,7 @@ def publish_version(
             "shards": [{**shard, "task": record["name"]} for record in records for shard in record["shards"]],
             "tables": tables,
             "totals": _totals(records),
-            "roots": {"corpus": root, "hosts": host_root(hosts).hex()},
+            "roots": {"corpus": root, "hosts": hosts_root.hex()},
         },
         folder / "run.json",
     )

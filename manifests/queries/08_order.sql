@@ -1,4 +1,4 @@
--- Tables are sorted by reversed host, key and row, so that one host is one range and absence is provable by two
+-- Tables are sorted by reversed host, key and row (hosts.parquet by host), so that one host is one range and absence is provable by two
 -- neighbours. Each row returned is a violation: a row that belongs before its predecessor.
 -- By hand, beside the folder `manifests`:
 -- sed -E "s:[$](kept|decisions|evidence):'manifests/v0001/\1/*.parquet':g; s:[$](counts|hosts):'manifests/v0001/\1.parquet':g" 08_order.sql | duckdb
@@ -8,6 +8,9 @@ WITH placed AS (
     UNION ALL
     SELECT 'decisions', filename, file_row_number, coalesce(rhost, ''), key, file_row
     FROM read_parquet($decisions, filename = true, file_row_number = true)
+    UNION ALL
+    SELECT 'hosts', filename, file_row_number, coalesce(rhost, ''), ''::BLOB, 0
+    FROM read_parquet($hosts, filename = true, file_row_number = true)
 ),
 neighbours AS (
     SELECT *, lag(rhost) OVER step AS rhost_before, lag(key) OVER step AS key_before,

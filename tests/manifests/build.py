@@ -213,8 +213,8 @@ def fix_roots(corpus: Path, version: int = 1) -> str:
         write_json(record, file)
         records.append(record)
     run["roots"] = {
-        "corpus": corpus_root(records).hex(),
-        "hosts": host_root(pq.read_table(folder / "hosts.parquet")).hex(),
+        "corpus": corpus_root(records, hosts := host_root(pq.read_table(folder / "hosts.parquet"))).hex(),
+        "hosts": hosts.hex(),
     }
     write_json(run, folder / "run.json")
     fix_digests(corpus, version)

@@ -81,11 +81,14 @@ def test_a_version_that_follows_a_crash_has_the_bytes_of_an_undisturbed_one(tmp_
 def test_sweep_removes_what_no_record_names_and_nothing_else(tmp_path):
     build(tmp_path)
     named = published_shards(tmp_path)
-    orphan = tmp_path / "shards/deu_Latn/orphan.parquet"
+    orphan = tmp_path / "shards/deu_Latn/web-1.0123456789-00000.parquet"
     orphan.parent.mkdir()
     orphan.write_bytes(b"excluded text")
-    assert sweep(tmp_path, named) == ["shards/deu_Latn/orphan.parquet"]
+    stranger = tmp_path / "shards/notes.parquet"
+    stranger.write_bytes(b"somebody's own")
+    assert sweep(tmp_path, named) == ["shards/deu_Latn/web-1.0123456789-00000.parquet"]
     assert not orphan.parent.exists()
+    assert stranger.exists()
     open_corpus(tmp_path).verify_shards()
 
 

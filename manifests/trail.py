@@ -6,7 +6,7 @@ One reason per stage, in the order of the task's stages; `=label` where the docu
 at the stage before (at first: where it has one). Counts by stage, reason and language are sums over trails. That makes
 counts of *kept* documents provable from rows, and makes it possible to take one document out of them again without its
 text, which is what a retraction does. A corpus has few distinct trails, so the column is a dictionary of some dozens
-of strings and costs 0.3-0.7 bytes per document.
+of strings and costs 0.4-0.7 bytes per document.
 """
 
 from __future__ import annotations

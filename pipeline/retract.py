@@ -88,7 +88,7 @@ class Retraction:
             cell = found.setdefault(rhost or "", [0, 0])
             cell[0] += 1
             cell[1] += size
-        return sorted(((rhost, *cell) for rhost, cell in found.items()), key=lambda row: (-row[1], row[0]))
+        return sorted(((rhost, cell[0], cell[1]) for rhost, cell in found.items()), key=lambda row: (-row[1], row[0]))
 
 
 def retract(
@@ -319,7 +319,8 @@ class _Retractor:
                 changed |= any(record.get(key) != value for key, value in finding.changes.items())
                 continue
             changed = True
-            amended = amend(record, *(finding.tables[name] for name in TABLES), answers=finding.answers)
+            tables = finding.tables
+            amended = amend(record, tables["decisions"], tables["evidence"], tables["kept"], finding.answers)
             result.rewritten += self._publish_task(finding, amended, version, staging / record["name"])
             tombstones.append(_tombstones(record["name"], amended.withdrawn, amended.exclusions))
             _count_agents(result.agents, amended.withdrawn, finding.answers)
@@ -383,7 +384,7 @@ class _Retractor:
             retraction["takedown"] = {"name": self.takedown.name, "sha256": file_sha256(self.takedown)}
         if self.agents is not None:
             retraction["agents"] = self.agents
-        kept = {key: run[key] for key in ("code", "failed") if key in run}
+        kept: dict[str, Any] = {key: run[key] for key in ("code", "failed") if key in run}
         return {**kept, "recipe": {**run["recipe"], "policy": self.policies}, "pins": pins, "retraction": retraction}
 
     # -- evidence and tables

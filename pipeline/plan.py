@@ -3,26 +3,27 @@
 Checks what can be reached and lists the work per source. The estimate runs the source's own stages on the first
 documents of its smallest local file, in a temporary folder, and extrapolates CPU seconds per MB of text: the number
 that decides whether a lab can pay for a rebuild, before it pays. One core-hour is 3,600 CPU seconds on this machine.
+Documents of local Parquet files are not extrapolated but read off their footers: 1,000 footers take about a second.
 """
 
 from __future__ import annotations
 
-import gzip
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from manifests.schema import FairtroveError
 from pipeline.recipe import Policy, Recipe, RecipeError, Source
-from pipeline.sources import InputFile, SourceError, list_files, reader_of
+from pipeline.sources import InputFile, SourceError, count_rows, list_files, reader_of
 from pipeline.stages import build_stages, pins
 from pipeline.task import Job, TaskReport, run_task
+
+_MOST_FOOTERS = 1000
 
 
 @dataclass
@@ -33,7 +34,8 @@ class SourcePlan:
         files: None when the place cannot be reached from here.
         problem: an error of the recipe, in one line; a run would stop at it.
         note: why there is no estimate, or what could not be checked.
-        documents, text_bytes: extrapolated.
+        documents: as the footers of the files say, else extrapolated.
+        text_bytes: extrapolated.
         cpu: extrapolated CPU seconds by stage, with `read`, `write` and `ledger`.
     """
 
@@ -87,16 +89,36 @@ def _estimate(plan: SourcePlan, recipe: Recipe, policy: Policy, sample: int) -> 
     file = min(local, key=lambda file: (file.bytes, file.name))
     try:
         report, rows = _measure(file, plan, recipe, policy, sample)
-    except (FairtroveError, OSError) as error:
-        plan.note = f"not measured: {error}"
+    except Exception as error:  # a plan says what it could not do, whatever stopped the sample
+        plan.note = f"not measured: {_in_one_line(error)}"
         return
     if not report.rows:
         plan.note = "not measured: the smallest file is empty"
         return
     scale = rows / report.rows * plan.bytes / file.bytes
-    plan.documents = report.rows * scale
     plan.text_bytes = report.text_bytes * scale
     plan.cpu = {stage: seconds * scale for stage, seconds in report.cpu.items()}
+    try:
+        counted = _documents(plan)
+    except SourceError as error:
+        plan.note = str(error)
+        counted = None
+    plan.documents = report.rows * scale if counted is None else counted
+
+
+def _in_one_line(error: Exception) -> str:
+    said = str(error).strip().split("\n")[0]
+    return said if isinstance(error, FairtroveError) else f"{type(error).__name__}: {said}".removesuffix(": ")
+
+
+def _documents(plan: SourcePlan) -> int | None:
+    """Rows that the footers of all files say; None where files have none, lie elsewhere or are too many."""
+    files = plan.files or []
+    if len(files) > _MOST_FOOTERS or any(
+        "://" in file.location or reader_of(file, plan.source) != "parquet" for file in files
+    ):
+        return None
+    return sum(count_rows(file, plan.source) for file in files)
 
 
 def _measure(file: InputFile, plan: SourcePlan, recipe: Recipe, policy: Policy, sample: int) -> tuple[TaskReport, int]:
@@ -106,17 +128,7 @@ def _measure(file: InputFile, plan: SourcePlan, recipe: Recipe, policy: Policy, 
         pinned = pins(build_stages(plan.source, policy))
         job = Job(out, 1, out / ".staging", file, plan.source, policy, recipe.output, "plan", pinned, sample)
         run_task(job)
-        return run_task(job), _count_rows(file, plan.source)
-
-
-def _count_rows(file: InputFile, source: Source) -> int:
-    reader = reader_of(file, source)
-    if reader == "parquet":
-        return pq.read_metadata(file.location).num_rows
-    mark = b"\n" if reader == "jsonl" else b"WARC-Type: response"
-    opened = gzip.open if file.location.endswith(".gz") else open
-    with opened(file.location, "rb") as stream:
-        return max(1, sum(block.count(mark) for block in iter(lambda: stream.read(1 << 24), b"")))
+        return run_task(job), count_rows(file, plan.source)
 
 
 def print_plan(console: Console, recipe: Recipe, sample: int) -> bool:
@@ -154,7 +166,7 @@ def _work_table(plans: Sequence[SourcePlan]) -> Table:
             f"{plan.bytes / 1e9:,.3f}" if known else "?",
             f"{plan.documents:,.0f}" if plan.cpu else "?",
             f"{plan.text_bytes / 1e9:,.3f}" if plan.cpu else "?",
-            f"{plan.cpu['total'] / 3600:,.3f}" if plan.cpu else "?",
+            _core_time(plan.cpu["total"]) if plan.cpu else "?",
             " → ".join(plan.stages) or "none",
         )
     return table
@@ -169,5 +181,10 @@ def _cost_table(plans: Sequence[SourcePlan]) -> Table:
     for stage in stages:
         seconds = sum(plan.cpu.get(stage, 0.0) for plan in plans)
         megabytes = sum(plan.text_bytes for plan in plans if stage in plan.cpu) / 1e6
-        table.add_row(stage, f"{seconds / 3600:,.3f}", f"{1000 * seconds / megabytes:,.1f}" if megabytes else "?")
+        table.add_row(stage, _core_time(seconds), f"{1000 * seconds / megabytes:,.1f}" if megabytes else "?")
     return table
+
+
+def _core_time(seconds: float) -> str:
+    """Core-hours; CPU seconds where those would round to nothing."""
+    return f"{seconds / 3600:,.3f}" if seconds >= 3.6 else f"{seconds:.2g} CPU s"

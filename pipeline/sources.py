@@ -1,8 +1,10 @@
 """Reading: input files in, one document per row out, and no row lost on the way.
 
-A reader counts the rows of its file from the file itself (Parquet footer, lines of JSONL, response records of WARC) and
-accounts for each: a row that cannot become a document is an exclusion with a reason, never a warning. A file that
-cannot be read as a whole (no footer, a stream cut off) fails its own task with the file named.
+A reader says how many rows its file has from the file itself (Parquet footer, line ends of the JSONL stream, records of
+the WARC), apart from the rows that it hands out, so that the ledger catches a reader that drops some. A row that cannot
+become a document is an exclusion with a reason, never a warning: whatever one row holds costs that row alone. A file
+that cannot be read as a whole (no footer, a stream cut off) fails its own task with the file named, and so does a fault
+of the machine (memory, disk), which is nothing that a row's bytes say.
 
 Remote files are copied to a local temporary file first, digested on the way. So a network fault is an error of the
 task and never looks like a damaged row, and the digest in the manifest is of the very bytes that were read.
@@ -12,17 +14,21 @@ Rows become documents 512 at a time, column-wise: 9 CPU-ms per MB for row-wise r
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gzip
+import io
 import json
+import math
 import re
 import time
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import fsspec
 import orjson
@@ -95,7 +101,7 @@ def list_files(name: str, source: Source) -> list[InputFile]:
         if other is not file:
             raise RecipeError(
                 f"source.{name}.path: {other.location} and {file.location} would both be task {file.task}; "
-                "make them two sources"
+                "rename one, or make them two sources"
             )
     return sorted(files, key=lambda file: file.name)
 
@@ -166,24 +172,38 @@ def localized(file: InputFile, staging: Path) -> Iterator[LocalFile]:
     digest = sha256()
     size = 0
     try:
-        with fsspec.open(file.location, "rb") as stream, open(copy if remote else "/dev/null", "wb") as target:
-            while block := stream.read(1 << 22):
+        with open(copy, "wb") if remote else contextlib.nullcontext() as target:
+            for block in _blocks(file):
                 digest.update(block)
                 size += len(block)
-                if remote:
+                if target:
                     target.write(block)
         if file.bytes and size != file.bytes:
-            raise OSError(f"{size} bytes came of {file.bytes}: it is being written, or the transfer broke off")
+            raise SourceError(
+                f"{file.location}: cannot be read: {size} bytes came of {file.bytes}: it is being written, or the "
+                "transfer broke off"
+            )
         before = copy.stat()
         yield LocalFile(copy, size, digest.hexdigest())
         after = copy.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise OSError("it changed while it was read")
-    except OSError as error:
-        raise SourceError(f"{file.location}: cannot be read: {error.strerror or error}") from error
+            raise SourceError(f"{file.location}: cannot be read: it changed while it was read")
     finally:
         if remote:
             copy.unlink(missing_ok=True)
+
+
+def _blocks(file: InputFile) -> Iterator[bytes]:
+    """The bytes of the file; whatever its file system raises names the file, and no other error does."""
+    try:
+        with fsspec.open(file.location, "rb") as stream:
+            while block := stream.read(1 << 22):
+                yield block
+    except MemoryError:
+        raise
+    except Exception as error:  # each file system has its own kinds
+        said = getattr(error, "strerror", None) or _first_line(error)
+        raise SourceError(f"{file.location}: cannot be read: {said}") from error
 
 
 @dataclass(slots=True)
@@ -236,6 +256,8 @@ class Intake(PipelineStep):
         self.cpu_seconds = 0.0
         self.rows = 0
         self.text_bytes = 0
+        self._rows_read = 0
+        self._rows_ahead: int | None = None
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         """Yield the documents of the file in order.
@@ -245,33 +267,45 @@ class Intake(PipelineStep):
         """
         if data:
             yield from data
-        read = {"parquet": _read_parquet, "jsonl": _read_jsonl, "warc": _read_warc}[reader_of(self.file, self.source)]
-        rows = read(self.local, self.source.columns, self.limit, self.file.location)
-        while True:
-            started = time.process_time()
-            batch = next(rows, None)
-            if batch is None:
-                break
-            self.rows = max(self.rows, batch[-1].file_row + 1)
-            pairs = [self._admit(row) for row in batch]
-            documents = [document for document, _ in pairs]
-            decisions = [decision for _, decision in pairs]
-            if self.recorder:
-                self.recorder(self.stage, documents, decisions)
-            self.cpu_seconds += time.process_time() - started
-            for document, decision in pairs:
-                if decision.kept:
-                    yield document
+        reader = _READERS[reader_of(self.file, self.source)](self.local, self.file, self.source, self.limit)
+        with contextlib.closing(reader):
+            self._rows_ahead = reader.rows_ahead
+            rows = reader.batches()
+            while True:
+                started = time.process_time()
+                batch = next(rows, None)
+                if batch is None:
+                    break
+                self._rows_read += len(batch)
+                pairs = [self._admit(row) for row in batch]
+                documents = [document for document, _ in pairs]
+                decisions = [decision for _, decision in pairs]
+                if self.recorder:
+                    self.recorder(self.stage, documents, decisions)
+                self.cpu_seconds += time.process_time() - started
+                for document, decision in pairs:
+                    if decision.kept:
+                        yield document
+            self.rows = reader.rows_in_file()
 
     @property
     def fraction(self) -> float:
-        """About which share of the file is read: by rows for Parquet, else by text against the file's bytes."""
-        if reader_of(self.file, self.source) == "parquet":
-            total = self.limit or pq.read_metadata(self.local).num_rows
-            return min(1.0, self.rows / total) if total else 1.0
-        return min(1.0, self.text_bytes / self.file.bytes) if self.file.bytes else 1.0
+        """About which share of the file is read: by rows where the file says them ahead, else by text against bytes."""
+        done, whole = (self._rows_read, self._rows_ahead) if self._rows_ahead else (self.text_bytes, self.file.bytes)
+        return min(1.0, done / whole) if whole else 1.0
 
     def _admit(self, row: Row) -> tuple[SourceDocument, Decision]:
+        named = Row(row.file_row, id=row.id, url=row.url, problem=Reason.UNREADABLE_ROW)
+        for attempt in (row, named):
+            try:
+                return self._admitted(attempt)
+            except (MemoryError, OSError):
+                raise
+            except Exception:  # a value that nobody thought of must cost one row, under its name if that can be told
+                continue
+        return self._admitted(Row(row.file_row, problem=Reason.UNREADABLE_ROW))
+
+    def _admitted(self, row: Row) -> tuple[SourceDocument, Decision]:
         task = self.task
         identifier = _text_or_none(row.id)
         url = _text_or_none(row.url)
@@ -286,7 +320,7 @@ class Intake(PipelineStep):
         metadata = {
             "url": url,
             "dump": _text_or_none(row.dump) or self.source.dump,
-            "date": None if row.date is None else str(row.date),
+            "date": None if row.date is None else _text(row.date),
             "source": self.file.source,
             "kind": self.source.kind,
         }
@@ -297,10 +331,11 @@ class Intake(PipelineStep):
             metadata["language"] = language
         if script:
             metadata["language_script"] = script
-        if isinstance(row.language_score, int | float):
-            metadata["language_score"] = float(row.language_score)
+        score = _finite(row.language_score)
+        if score is not None:
+            metadata["language_score"] = score
         if row.license:
-            metadata["license"] = row.license if isinstance(row.license, str) else _joined(row.license)
+            metadata["license"] = _joined(row.license)
         if row.extra:
             metadata.update(row.extra)
         return metadata
@@ -364,47 +399,150 @@ _PATH = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*:[/\\]{2}[^/\\?#]*([^#]*)")
 
 
 def _text_or_none(value: Any) -> str | None:
-    if value is None or value == "":
-        return None
+    return None if value is None or value in ("", b"") else _text(value)
+
+
+def _text(value: Any) -> str:
+    """A value as text that UTF-8 can hold: bytes (a Parquet column without the string annotation) are decoded."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, list | dict):
+        _expect_shallow(value)
     text = value if isinstance(value, str) else str(value)
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
+def _expect_shallow(value: Any) -> None:
+    """Refuse what is nested deeper than any data is: whether Python can print it would depend on who calls."""
+    level = [value]
+    for _ in range(_MAX_NESTING):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, list | dict)
+        ]
+        if not level:
+            return
+    raise ValueError(f"nested more than {_MAX_NESTING} levels deep")
+
+
+_MAX_NESTING = 100
+
+
+def _finite(value: Any) -> float | None:
+    """A score as a finite float: JSON has integers beyond any float, and writers put NaN."""
+    try:
+        number = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def _joined(value: Any) -> str:
     """A list of declared licences (The Stack's `detected_licenses`) as one SPDX conjunction."""
-    return " AND ".join(str(item) for item in value) if isinstance(value, list) else str(value)
+    return " AND ".join(_text(item) for item in value) if isinstance(value, list) else _text(value)
 
 
-# -- readers: each yields lists of rows that cover the file without a gap
+# -- readers: each hands out lists of rows that cover the file without a gap, and counts the file's rows on its own
 
 
-def _read_parquet(path: Path, columns: Columns, limit: int | None, location: str) -> Iterator[list[Row]]:
-    try:
-        file = pq.ParquetFile(path, pre_buffer=False)
-    except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"{location}: not a whole Parquet file ({_first_line(error)}); fetch it again") from error
-    with file:
-        present = set(file.schema_arrow.names)
-        if columns.text not in present:
+class _Reader(Protocol):
+    """One file being read.
+
+    Attributes:
+        rows_ahead: the number of rows where the file tells before it is read.
+    """
+
+    rows_ahead: int | None
+
+    def batches(self) -> Iterator[list[Row]]: ...
+
+    def rows_in_file(self) -> int:
+        """Rows by the file's own account, within the limit; reads what `batches` left unread."""
+
+    def close(self) -> None: ...
+
+
+class _ParquetReader:
+    """Rows of a Parquet file, of those columns that the recipe names; the footer counts them."""
+
+    def __init__(self, path: Path, file: InputFile, source: Source, limit: int | None):
+        self._location = file.location
+        try:
+            self._file = pq.ParquetFile(path, pre_buffer=False)
+        except (pa.ArrowException, OSError) as error:
+            _expect_damage(error, file.location)
             raise SourceError(
-                f"{location}: no column `{columns.text}`, only {', '.join(sorted(present))}; "
-                "name the text column in source.<name>.columns.text"
+                f"{file.location}: not a whole Parquet file ({_first_line(error)}); fetch it again"
+            ) from error
+        try:
+            self._wanted = _wanted_columns(self._file.schema_arrow, file, source.columns)
+            self.rows_ahead = self._rows_within(limit)
+        except BaseException:
+            self.close()
+            raise
+
+    def _rows_within(self, limit: int | None) -> int:
+        metadata = self._file.metadata
+        held = sum(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+        if held != metadata.num_rows:
+            raise SourceError(
+                f"{self._location}: its footer says {metadata.num_rows} rows, its row groups {held}; write it anew"
             )
-        wanted = {
-            field: column for field, column in columns.model_dump().items() if column.partition(".")[0] in present
-        }
-        total = file.metadata.num_rows if limit is None else min(limit, file.metadata.num_rows)
+        return held if limit is None else min(limit, held)
+
+    def batches(self) -> Iterator[list[Row]]:
         first = 0
-        for group in range(file.num_row_groups):
-            rows = min(file.metadata.row_group(group).num_rows, total - first)
+        for group in range(self._file.num_row_groups):
+            rows = min(self._file.metadata.row_group(group).num_rows, self.rows_ahead - first)
             if rows <= 0:
                 break
-            yield from _read_row_group(file, group, wanted, first, rows)
+            yield from _read_row_group(self._file, group, self._wanted, first, rows, self._location)
             first += rows
+
+    def rows_in_file(self) -> int:
+        return self.rows_ahead
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _wanted_columns(schema: pa.Schema, file: InputFile, columns: Columns) -> dict[str, str]:
+    """The columns to read, by field: those that the recipe names must be there, a default may be absent but `text`."""
+    wanted = {}
+    for field, column in columns.model_dump().items():
+        place = _place(schema, column)
+        if place is not None:
+            wanted[field] = column
+            if schema.names.count(place[0]) > 1:
+                raise SourceError(f"{file.location}: two columns are named `{place[0]}`; rename one of them")
+        elif field == "text" or field in columns.model_fields_set:
+            raise SourceError(
+                f"{file.location}: no column `{column}`, only {', '.join(sorted(schema.names))}; "
+                f"name the {field} column in source.{file.source}.columns.{field}"
+            )
+    return wanted
+
+
+def _place(schema: pa.Schema | pa.StructType, name: str) -> list[str] | None:
+    """Where a column lies: under its exact name, or by a dotted name in a struct column; None where it is not."""
+    if name in [schema.field(position).name for position in range(_width(schema))]:
+        return [name]
+    outer, dot, inner = name.partition(".")
+    position = schema.get_field_index(outer) if dot else -1
+    if position < 0 or not pa.types.is_struct(schema.field(position).type):
+        return None
+    deeper = _place(schema.field(position).type, inner)
+    return None if deeper is None else [outer, *deeper]
+
+
+def _width(schema: pa.Schema | pa.StructType) -> int:
+    return len(schema.names) if isinstance(schema, pa.Schema) else schema.num_fields
 
 
 def _read_row_group(
-    file: pq.ParquetFile, group: int, wanted: dict[str, str], first: int, rows: int
+    file: pq.ParquetFile, group: int, wanted: Mapping[str, str], first: int, rows: int, location: str
 ) -> Iterator[list[Row]]:
     done = 0
     try:
@@ -416,18 +554,25 @@ def _read_row_group(
                 break
             yield _rows_of(batch, wanted, first + done)
             done += len(batch)
-    except (pa.ArrowException, OSError):
-        pass  # the bytes are here and digested, so this is damage in the file: the rest of the group is accounted below
+    except (pa.ArrowException, OSError) as error:
+        # The bytes are here and digested, so this is damage in the file: the rest of the group is accounted below.
+        _expect_damage(error, location)
     for start in range(done, rows, BATCH_ROWS):
         yield [Row(first + row, problem=Reason.UNDECODABLE) for row in range(start, min(start + BATCH_ROWS, rows))]
 
 
-def _rows_of(batch: pa.RecordBatch, wanted: dict[str, str], first: int) -> list[Row]:
-    try:
-        values = {field: _column(batch, column).to_pylist() for field, column in wanted.items()}
-    except UnicodeDecodeError:
-        return [_row_of(batch, wanted, first, row) for row in range(len(batch))]
-    text = _column(batch, wanted["text"])
+def _expect_damage(error: BaseException, location: str) -> None:
+    """Let pass what is wrong with the bytes; a fault of the machine must not look like it, and fails the task."""
+    if isinstance(error, MemoryError):  # Arrow's is one too
+        raise error
+    if isinstance(error, OSError) and error.errno is not None:
+        raise SourceError(f"{location}: cannot be read: {error.strerror or error}") from error
+
+
+def _rows_of(batch: pa.RecordBatch, wanted: Mapping[str, str], first: int) -> list[Row]:
+    columns = {field: _column(batch, column) for field, column in wanted.items()}
+    values = {field: _values(column) for field, column in columns.items()}
+    text = columns["text"]
     if pa.types.is_string(text.type) or pa.types.is_large_string(text.type):
         values["text_bytes"] = pc.binary_length(text).to_pylist()
     fields = list(values)
@@ -438,65 +583,142 @@ def _rows_of(batch: pa.RecordBatch, wanted: dict[str, str], first: int) -> list[
 
 
 def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
-    """A column, or by a dotted name a field of a struct column; all null where the struct lacks it."""
-    if name in batch.schema.names:
-        return batch.column(name)
-    outer, _, inner = name.partition(".")
-    if outer not in batch.schema.names:
-        return pa.nulls(len(batch))
-    column = batch.column(outer)
-    for field in inner.split("."):
-        if not pa.types.is_struct(column.type) or column.type.get_field_index(field) < 0:
-            return pa.nulls(len(batch))
+    place = _place(batch.schema, name)
+    assert place is not None, name  # `_wanted_columns` saw it in the file's schema
+    column = batch.column(place[0])
+    for field in place[1:]:
         column = pc.struct_field(column, field)
     return column
 
 
-def _row_of(batch: pa.RecordBatch, wanted: dict[str, str], first: int, position: int) -> Row:
-    row = Row(first + position)
-    for field, column in wanted.items():
-        try:
-            setattr(row, field, _column(batch, column)[position].as_py())
-        except UnicodeDecodeError:
-            if field == "text":
-                row.problem = Reason.INVALID_UNICODE
-    return row
+def _values(column: pa.Array) -> list[Any]:
+    """A column's values; one at a time where there are some that Python cannot hold."""
+    try:
+        return column.to_pylist()
+    except (MemoryError, OSError):
+        raise
+    except Exception:
+        return [_value(item) for item in column]
 
 
-def _read_jsonl(path: Path, columns: Columns, limit: int | None, location: str) -> Iterator[list[Row]]:
-    wanted = columns.model_dump()
-    batch: list[Row] = []
-    held = 0
-    with _decompressed(path, location) as stream:
-        for file_row, line in enumerate(_lines(stream, location)):
-            if limit is not None and file_row >= limit:
-                break
-            batch.append(_json_row(file_row, line, wanted))
+def _value(item: pa.Scalar) -> Any:
+    """A value; bytes for a string that is not UTF-8, a date beyond Python's years or finer than its clock as Arrow
+    writes it, None for what Arrow cannot write either."""
+    try:
+        return item.as_py()
+    except (MemoryError, OSError):
+        raise
+    except UnicodeDecodeError:
+        with contextlib.suppress(AttributeError):  # a list of strings has no bytes of its own
+            return (item.value if isinstance(item, pa.DictionaryScalar) else item).as_buffer().to_pybytes()
+    except Exception:
+        with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            written = item.cast(pa.string()).as_py()
+            return None if written.startswith("<") else written  # "<value out of range: …>"
+    return None
+
+
+class _JsonlReader:
+    """Rows of a JSONL file, plain or compressed; the ends of lines in its stream count them."""
+
+    rows_ahead = None
+
+    def __init__(self, path: Path, file: InputFile, source: Source, limit: int | None):
+        self._location = file.location
+        self._wanted = source.columns.model_dump()
+        self._limit = limit
+        self._count = _LineCount(_decompressed(path, file.location))
+        self._stream = io.BufferedReader(self._count, 1 << 20)
+
+    def batches(self) -> Iterator[list[Row]]:
+        batch: list[Row] = []
+        held = 0
+        for file_row, line in enumerate(self._lines()):
+            batch.append(_json_row(file_row, line, self._wanted))
             held += len(line)
             if len(batch) == BATCH_ROWS or held > 32_000_000:
                 yield batch
                 batch, held = [], 0
-    if batch:
-        yield batch
+        if batch:
+            yield batch
+
+    def rows_in_file(self) -> int:
+        with self._naming_the_file():
+            while (self._limit is None or self._count.lines < self._limit) and self._stream.read(1 << 20):
+                pass
+        return self._count.lines if self._limit is None else min(self._limit, self._count.lines)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def _lines(self) -> Iterator[bytes]:
+        with self._naming_the_file():
+            for file_row, line in enumerate(self._stream):
+                if self._limit is not None and file_row >= self._limit:
+                    return
+                yield line.removeprefix(codecs.BOM_UTF8) if file_row == 0 else line
+
+    @contextlib.contextmanager
+    def _naming_the_file(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+            _expect_damage(error, self._location)
+            raise SourceError(
+                f"{self._location}: the stream breaks off ({_first_line(error)}); fetch it again"
+            ) from error
 
 
-def _json_row(file_row: int, line: bytes, wanted: dict[str, str]) -> Row:
-    problem = None
+class _LineCount(io.RawIOBase):
+    """A stream that counts the lines which pass, as their readers do not."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+        self._ended = 0
+        self._in_line = False
+
+    @property
+    def lines(self) -> int:
+        return self._ended + self._in_line
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        block = self._stream.read(len(buffer))
+        buffer[: len(block)] = block
+        if block:
+            self._ended += block.count(b"\n")
+            self._in_line = not block.endswith(b"\n")
+        return len(block)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+def _json_row(file_row: int, line: bytes, wanted: Mapping[str, str]) -> Row:
     try:
         value = orjson.loads(line)
     except ValueError:
-        problem = Reason.UNREADABLE_ROW
-        try:
-            value = json.loads(line)  # takes lone surrogates, which orjson refuses: keeps the row's id and URL
-            problem = Reason.INVALID_UNICODE
-        except (ValueError, RecursionError):
-            value = None
+        value = _lenient(line)
     if not isinstance(value, dict):
         return Row(file_row, problem=Reason.UNREADABLE_ROW)
-    row = Row(file_row, problem=problem)
+    row = Row(file_row)
     for field, key in wanted.items():
         setattr(row, field, _member(value, key))
     return row
+
+
+def _lenient(line: bytes) -> Any:
+    """What Python's reader makes of a line that orjson refuses: it takes NaN, numbers beyond a double and half pairs,
+    which condemn a row only where they stand in its text. None if it is no JSON to that reader either."""
+    try:
+        value = json.loads(line.decode("utf-8", "surrogatepass"))
+        _expect_shallow([value])
+    except (ValueError, RecursionError, TypeError):
+        return None
+    return value
 
 
 def _member(value: dict[str, Any], key: str) -> Any:
@@ -508,71 +730,97 @@ def _member(value: dict[str, Any], key: str) -> Any:
     return _member(nested, inner) if isinstance(nested, dict) else None
 
 
-def _lines(stream: BinaryIO, location: str) -> Iterator[bytes]:
-    try:
-        yield from stream
-    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
-        raise SourceError(f"{location}: the stream breaks off ({_first_line(error)}); fetch it again") from error
-
-
-@contextlib.contextmanager
-def _decompressed(path: Path, location: str) -> Iterator[Any]:
+def _decompressed(path: Path, location: str) -> Any:
     if location.endswith(".gz"):
-        with gzip.open(path, "rb") as stream:
-            yield stream
-    elif location.endswith(".zst"):
-        with pa.input_stream(str(path), compression="zstd") as stream:
-            yield _ArrowLines(stream)
-    else:
-        with open(path, "rb") as stream:
-            yield stream
+        return gzip.open(path, "rb")
+    if location.endswith(".zst"):
+        return pa.input_stream(str(path), compression="zstd")
+    return open(path, "rb", buffering=0)
 
 
-class _ArrowLines:
-    """Lines of an Arrow input stream, which cannot iterate over them itself."""
+class _WarcReader:
+    """Pages of a WARC: its responses, and the conversions and resources that stand for them in WET and other
+    collections. Every record of these types is a row, and the records that pass count the rows."""
 
-    def __init__(self, stream: pa.NativeFile):
-        self._stream = stream
+    rows_ahead = None
 
-    def __iter__(self) -> Iterator[bytes]:
-        rest = b""
-        while block := self._stream.read(1 << 20):
-            *lines, rest = (rest + block).split(b"\n")
-            for line in lines:
-                yield line + b"\n"
-        if rest:
-            yield rest
+    def __init__(self, path: Path, file: InputFile, source: Source, limit: int | None):
+        self._location = file.location
+        self._limit = limit
+        self._seen: Counter[str] = Counter()
+        self._file = open(path, "rb")  # noqa: SIM115 - closed by `close`
+        self._pages = self._read()
 
+    def batches(self) -> Iterator[list[Row]]:
+        for file_row, (record, block) in enumerate(self._pages):
+            yield [_page_row(file_row, record, block)]
 
-def _read_warc(path: Path, columns: Columns, limit: int | None, location: str) -> Iterator[list[Row]]:
-    from warcio.archiveiterator import ArchiveIterator
-    from warcio.exceptions import ArchiveLoadFailed
+    def rows_in_file(self) -> int:
+        for _ in self._pages:
+            pass
+        rows = self._rows
+        others = sorted(f"{count} {kind}" for kind, count in self._seen.items() if kind not in _PAGE_RECORDS)
+        if not rows and set(self._seen) - {"warcinfo"}:
+            raise SourceError(
+                f"{self._location}: no {', '.join(_PAGE_RECORDS)} record, so no page; it holds {', '.join(others)}"
+            )
+        return rows
 
-    file_row = 0
-    with open(path, "rb") as stream:
+    def close(self) -> None:
+        self._file.close()
+
+    @property
+    def _rows(self) -> int:
+        return sum(self._seen[kind] for kind in _PAGE_RECORDS)
+
+    def _read(self) -> Iterator[tuple[Any, bytes | None]]:
+        from warcio.archiveiterator import ArchiveIterator
+        from warcio.exceptions import ArchiveLoadFailed
+
         try:
-            for record in ArchiveIterator(stream):
-                if record.rec_type == "response":
-                    if limit is not None and file_row >= limit:
-                        break
-                    row = _response_row(file_row, record)
-                _expect_whole(record)
-                if record.rec_type == "response":
-                    yield [row]
-                    file_row += 1
+            # HTTP headers are parsed per row: warcio ends the file in silence at a response that has none.
+            for record in ArchiveIterator(self._file, no_record_parse=True):
+                kind = str(record.rec_type)
+                page = kind in _PAGE_RECORDS
+                if page and self._limit is not None and self._rows >= self._limit:
+                    return
+                block = _block(record, keep=page)
+                self._seen[kind] += 1
+                if page:
+                    yield record, block
         except (ArchiveLoadFailed, EOFError, zlib.error, OSError) as error:
-            raise SourceError(f"{location}: the WARC breaks off after {file_row} responses ({error})") from error
+            _expect_damage(error, self._location)
+            raise SourceError(f"{self._location}: the WARC breaks off after {self._rows} pages ({error})") from error
 
 
-def _expect_whole(record: Any) -> None:
-    """A stream that breaks off ends silently in warcio: the record then has fewer bytes than it announces."""
+_PAGE_RECORDS = ("response", "conversion", "resource")
+_MAX_PAGE_BYTES = 1 << 27  # a page that unpacks to more is no page; the largest a browser opens are a tenth of it
+
+
+def _block(record: Any, keep: bool) -> bytes | None:
+    """The record's block, read to its end; None if it is not kept or beyond all measure.
+
+    A stream that breaks off ends silently in warcio: the record then has fewer bytes than it announces.
+    """
+    if record.length is None:
+        raise EOFError("a record does not say its length")
+    block = _read_at_most(record.raw_stream, _MAX_PAGE_BYTES) if keep else None
     while record.raw_stream.read(1 << 16):
-        pass
+        block = None
     if getattr(record.raw_stream, "limit", 0) > 0:
         raise EOFError(f"{record.raw_stream.limit} bytes of the last record are missing")
+    return block
 
 
-def _response_row(file_row: int, record: Any) -> Row:
+def _read_at_most(stream: Any, limit: int) -> bytes:
+    blocks, size = [], 0
+    while size < limit and (block := stream.read(min(1 << 16, limit - size))):
+        blocks.append(block)
+        size += len(block)
+    return b"".join(blocks)
+
+
+def _page_row(file_row: int, record: Any, block: bytes | None) -> Row:
     headers = record.rec_headers
     row = Row(
         file_row,
@@ -580,53 +828,129 @@ def _response_row(file_row: int, record: Any) -> Row:
         url=headers.get_header("WARC-Target-URI"),
         date=headers.get_header("WARC-Date"),
     )
-    http = record.http_headers
-    body = record.content_stream().read()
-    media_type = (http.get_header("Content-Type") or "") if http else ""
-    if http is None or not http.get_statuscode().startswith("2"):
-        row.problem = Reason.HTTP_STATUS
-    elif not body.strip():
-        row.problem = Reason.EMPTY_TEXT
-    elif not re.match(r"\s*(text/html|application/xhtml\+xml)", media_type, re.IGNORECASE):
-        row.problem = Reason.NOT_HTML
-    else:
-        _extract(row, body, media_type, http)
+    if block is None:
+        row.problem = Reason.TOO_LARGE
+        return row
+    try:
+        if record.rec_type == "response":
+            _fill_from_response(row, record, block)
+        else:
+            _fill(row, block, headers.get_header("Content-Type") or "text/plain", [], _TEXT_OR_HTML)
+    except (MemoryError, OSError):
+        raise
+    except Exception:  # no HTTP, or a body that does not unpack as its headers say
+        row.problem = Reason.UNREADABLE_ROW
     return row
 
 
-def _extract(row: Row, body: bytes, media_type: str, http: Any) -> None:
+_HTML = re.compile(r"\s*(text/html|application/xhtml\+xml)", re.IGNORECASE)
+_TEXT_OR_HTML = re.compile(rf"\s*text/plain|{_HTML.pattern}", re.IGNORECASE)
+
+
+def _fill_from_response(row: Row, record: Any, block: bytes) -> None:
+    from warcio.statusandheaders import StatusAndHeadersParser
+
+    if not block.strip() or not (row.url or "").lower().startswith(("http:", "https:")):
+        row.problem = Reason.HTTP_STATUS
+        return
+    record.raw_stream = io.BytesIO(block)
+    record.http_headers = http = StatusAndHeadersParser(["HTTP/1.0", "HTTP/1.1"], verify=False).parse(record.raw_stream)
+    if not http.get_statuscode().startswith("2"):
+        row.problem = Reason.HTTP_STATUS
+        return
+    stream = record.content_stream()
+    body = _read_at_most(stream, _MAX_PAGE_BYTES)
+    if len(body) == _MAX_PAGE_BYTES and stream.read(1):
+        row.problem = Reason.TOO_LARGE
+        return
+    _fill(row, body, http.get_header("Content-Type") or "", http.headers, _HTML)
+
+
+def _fill(row: Row, body: bytes, media_type: str, headers: list[tuple[str, str]], taken: re.Pattern[str]) -> None:
+    if not body.strip():
+        row.problem = Reason.EMPTY_TEXT
+    elif not taken.match(media_type):
+        row.problem = Reason.NOT_HTML
+    elif _HTML.match(media_type):
+        _extract(row, _decoded(body, media_type), headers)
+    else:
+        row.text = _decoded(body, media_type, in_markup=False)
+
+
+def _extract(row: Row, html: str, headers: list[tuple[str, str]]) -> None:
     """Main text by trafilatura; what owners said in headers and meta elements stays for the consent stage."""
     from trafilatura import extract, load_html
 
-    html = _decoded(body, media_type)
-    row.extra = {"html": html}
-    for name in ("X-Robots-Tag", "Content-Usage", "TDM-Reservation"):
-        values = [value for key, value in http.headers if key.lower() == name.lower()]
-        if values:
-            row.extra[name.lower().replace("-", "_")] = ", ".join(values)
+    said: dict[str, list[str]] = {}
+    for name, value in headers:
+        if name.lower() in _CONSENT_HEADERS:
+            said.setdefault(name.lower().replace("-", "_"), []).append(value)
     try:
         tree = load_html(html)
-        if tree is not None:
-            metas = tree.xpath("//meta[@name][@content]")
-            for meta in metas:
-                if meta.get("name").strip().lower() in ("robots", "tdm-reservation"):
-                    row.extra["meta_" + meta.get("name").strip().lower().replace("-", "_")] = meta.get("content")
+        for meta in tree.xpath("//meta[@name][@content]") if tree is not None else ():
+            name = meta.get("name").strip().lower()
+            if name in _CONSENT_METAS:
+                said.setdefault("meta_" + name.replace("-", "_"), []).append(meta.get("content"))
         row.text = extract(html, include_comments=False, include_tables=True)
+    except (MemoryError, OSError):
+        raise
     except Exception:  # hostile markup must cost one row, whatever the extractor raises on it
         row.text = None
+    row.extra = {"html": html} | {field: ", ".join(values) for field, values in said.items()}
     if not row.text:
         row.problem = Reason.EXTRACTION_FAILED
 
 
-def _decoded(body: bytes, media_type: str) -> str:
-    declared = re.search(r"charset=[\"']?([\w.:-]+)", media_type, re.IGNORECASE) or re.search(
-        rb"<meta[^>]{0,200}charset=[\"']?([\w.:-]+)", body[:2048], re.IGNORECASE
-    )
-    name = declared[1] if declared else "utf-8"
+_CONSENT_HEADERS = frozenset({"x-robots-tag", "content-usage", "content-signal", "tdm-reservation"})
+_CONSENT_METAS = frozenset({"robots", "tdm-reservation"})
+
+
+def _decoded(body: bytes, media_type: str, in_markup: bool = True) -> str:
+    declared = re.search(r"charset=[\"']?([\w.:-]+)", media_type, re.IGNORECASE)
+    found = declared[1] if declared else "utf-8"
+    if in_markup and not declared:
+        meta = re.search(rb"<meta[^>]{0,200}charset=[\"']?([\w.:-]+)", body[:2048], re.IGNORECASE)
+        found = meta[1].decode("ascii") if meta else found
     try:
-        return body.decode(name if isinstance(name, str) else name.decode("ascii"), "replace")
-    except (LookupError, UnicodeDecodeError):
+        name = codecs.lookup(found).name.replace("-", "_")
+        return body.decode("utf-8" if name in _NO_CHARSETS else name, "replace")
+    except (LookupError, ValueError):
         return body.decode("utf-8", "replace")
+
+
+# Python's own codecs that no page is written in; the first two take time that grows with the square of the body.
+_NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "mbcs", "oem"})
+
+_READERS: Mapping[str, Callable[[Path, InputFile, Source, int | None], _Reader]] = {
+    "parquet": _ParquetReader,
+    "jsonl": _JsonlReader,
+    "warc": _WarcReader,
+}
+
+
+def count_rows(file: InputFile, source: Source) -> int:
+    """Rows of a local file, without making any: for a plan, and so a WARC's records by their header lines.
+
+    Raises:
+        SourceError: the file cannot be read to its end.
+    """
+    reader = reader_of(file, source)
+    try:
+        if reader == "parquet":
+            return pq.read_metadata(file.location).num_rows
+        with _LineCount(_decompressed(Path(file.location), file.location)) as count:
+            stream = io.BufferedReader(count, 1 << 20)
+            if reader == "warc":
+                return sum(_PAGE_HEADER.match(line) is not None for line in stream)
+            while stream.read(1 << 20):
+                pass
+            return count.lines
+    except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
+        _expect_damage(error, file.location)
+        raise SourceError(f"{file.location}: cannot be read to its end ({_first_line(error)})") from error
+
+
+_PAGE_HEADER = re.compile(rb"WARC-Type:[ \t]*(?:response|conversion|resource)[ \t]*\r?\n", re.IGNORECASE)
 
 
 def _first_line(error: BaseException) -> str:

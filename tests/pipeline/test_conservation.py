@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import random
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from manifests.schema import Reason
+from pipeline import sources
 from tests.pipeline.crawl import RECIPE, make_crawl, pages, run, write_jsonl, write_parquet, write_snapshot
 
 
@@ -232,6 +234,56 @@ def test_the_limit_counts_rows_of_each_file(tmp_path):
 
     result = curate(planned(make_crawl(tmp_path), limit=50), tmp_path / "out")
     assert_conserved(result, {f"web-{number:03d}": 50 for number in range(3)})
+
+
+def test_a_reader_that_drops_rows_publishes_nothing(tmp_path, monkeypatch):
+    group, lines, warc = sources._read_row_group, sources._JsonlReader._lines, sources._WarcReader.batches
+
+    def shorter(whole):
+        def drop(*arguments):
+            batches = list(whole(*arguments))
+            yield from batches[:-1]
+
+        return drop
+
+    def shorter_group(*arguments):
+        *batches, last = group(*arguments)
+        yield from [*batches, last[:-1]]
+
+    write_parquet(tmp_path / "pages" / "a.parquet", pages(30))
+    write_jsonl(tmp_path / "pages" / "b.jsonl", pages(30))
+    with gzip.open(tmp_path / "pages" / "c.jsonl.gz", "wt") as file:
+        file.write("".join(json.dumps(page) + "\n" for page in pages(30)))
+    record = b"WARC/1.0\r\nWARC-Type: conversion\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\ntext\r\n\r\n"
+    (tmp_path / "pages" / "d.warc").write_bytes(record * 30)
+    write_snapshot(tmp_path / "robots.parquet")
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    with monkeypatch.context() as patched:
+        patched.setattr(sources, "_read_row_group", shorter_group)
+        patched.setattr(sources._JsonlReader, "_lines", shorter(lines))
+        patched.setattr(sources._WarcReader, "batches", shorter(warc))
+        broken = run(tmp_path / "recipe.toml", tmp_path / "out")
+    assert broken.corpus is None
+    assert {outcome.job.file.task for outcome in broken.failed} == {"web-a", "web-b", "web-c", "web-d"}
+    for outcome in broken.failed:
+        assert "1 of 30 rows were never read, the first is 29" in outcome.error
+    assert_conserved(
+        run(tmp_path / "recipe.toml", tmp_path / "out"), dict.fromkeys(["web-a", "web-b", "web-c", "web-d"], 30)
+    )
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz", ".jsonl.zst"])
+def test_a_reader_that_stops_early_is_held_against_the_whole_stream(tmp_path, monkeypatch, ending):
+    content = "".join(json.dumps(page) + "\n" for page in pages(9000)).encode()
+    packed = {".jsonl": content, ".jsonl.gz": gzip.compress(content), ".jsonl.zst": _zstd(content)}[ending]
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / f"a{ending}").write_bytes(packed)
+    write_snapshot(tmp_path / "robots.parquet")
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    whole = sources._JsonlReader._lines
+    monkeypatch.setattr(sources._JsonlReader, "_lines", lambda reader: islice(whole(reader), 10))
+    result = run(tmp_path / "recipe.toml", tmp_path / "out")
+    assert "8990 of 9000 rows were never read" in result.failed[0].error
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -139,7 +139,8 @@ class Policy(Model):
 
 
 class Columns(Model):
-    """Names of the input's columns (or JSON keys). A column that the file lacks is empty, except `text`."""
+    """Names of the input's columns (or JSON keys). A column of a default name that the
+    file lacks is empty, except `text`; one that the recipe names must be there."""
 
     text: str = "text"
     id: str = "id"

@@ -180,8 +180,4 @@ def hosts_of(account: Account) -> list[tuple[str, int | None]]:
 def evidence_digests(stages: Sequence[RecordedStage], hosts: Sequence[tuple[str, int | None]]) -> dict[str, str]:
     """Per stage that consults a snapshot, the digest of what it says about these hosts: a newer snapshot that says the
     same about them re-runs nothing."""
-    return {
-        stage.stage: stage.evidence_digest(hosts)
-        for stage in stages
-        if hasattr(stage, "evidence_digest")
-    }
+    return {stage.stage: stage.evidence_digest(hosts) for stage in stages if hasattr(stage, "evidence_digest")}

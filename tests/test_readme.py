@@ -118,3 +118,20 @@ def test_every_reason_to_exclude_is_explained_in_the_readme():
 def test_the_map_names_every_folder():
     for folder in ("pipeline", "filters", "manifests", "train", "tests"):
         assert f"| `{folder}/` |" in README
+
+
+def test_the_table_of_the_readme_is_that_of_the_sample(workplace):
+    from manifests.corpus import open_corpus
+    from pipeline.table import funnel
+
+    corpus = open_corpus(workplace / "out" / "sample")
+    (table,) = re.findall(r"<!-- sample table -->\n```\n(.*?)```", README, re.DOTALL)
+    totals = corpus.run["totals"]
+    assert f"{totals['rows']} rows in = {totals['kept']} kept + {totals['excluded']} excluded" in table
+    stages = funnel(corpus)
+    for line in table.splitlines():
+        name, *figures = line.split()
+        if name in stages:
+            excluded = sum(stages[name].excluded.values())
+            shown = [str(stages[name].rows), str(excluded or "·"), str(stages[name].altered or "·")]
+            assert figures[:4] == [*shown, str(stages[name].left)]

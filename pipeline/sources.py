@@ -317,7 +317,7 @@ class Intake(PipelineStep):
         return document, _READ if problem is None else _REFUSALS[problem]
 
     def _metadata(self, row: Row, url: str | None) -> dict[str, Any]:
-        metadata = {
+        metadata: dict[str, Any] = {
             "url": url,
             "dump": _text_or_none(row.dump) or self.source.dump,
             "date": None if row.date is None else _text(row.date),
@@ -466,6 +466,8 @@ class _Reader(Protocol):
 
 class _ParquetReader:
     """Rows of a Parquet file, of those columns that the recipe names; the footer counts them."""
+
+    rows_ahead: int | None
 
     def __init__(self, path: Path, file: InputFile, source: Source, limit: int | None):
         self._location = file.location
@@ -621,7 +623,7 @@ def _value(item: pa.Scalar) -> Any:
 class _JsonlReader:
     """Rows of a JSONL file, plain or compressed; the ends of lines in its stream count them."""
 
-    rows_ahead = None
+    rows_ahead: int | None = None
 
     def __init__(self, path: Path, file: InputFile, source: Source, limit: int | None):
         self._location = file.location
@@ -742,7 +744,7 @@ class _WarcReader:
     """Pages of a WARC: its responses, and the conversions and resources that stand for them in WET and other
     collections. Every record of these types is a row, and the records that pass count the rows."""
 
-    rows_ahead = None
+    rows_ahead: int | None = None
 
     def __init__(self, path: Path, file: InputFile, source: Source, limit: int | None):
         self._location = file.location

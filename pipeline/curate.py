@@ -239,7 +239,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-_FILES = ("snapshot", "model", "heads", "encoder")
+_FILES = ("snapshot", "takedown", "model", "heads", "encoder")
 
 
 def _describes(corpus: Corpus, plan: Plan, tasks: Sequence[str]) -> bool:

@@ -454,7 +454,8 @@ class _Reader(Protocol):
         rows_ahead: the number of rows where the file tells before it is read.
     """
 
-    rows_ahead: int | None
+    @property
+    def rows_ahead(self) -> int | None: ...
 
     def batches(self) -> Iterator[list[Row]]: ...
 
@@ -466,8 +467,6 @@ class _Reader(Protocol):
 
 class _ParquetReader:
     """Rows of a Parquet file, of those columns that the recipe names; the footer counts them."""
-
-    rows_ahead: int | None
 
     def __init__(self, path: Path, file: InputFile, source: Source, limit: int | None):
         self._location = file.location

@@ -445,6 +445,16 @@ def test_a_takedown_withdraws_where_robots_txt_allows(place):
         retract(place / "out", place / "robots.parquet")
 
 
+def test_a_recipe_with_the_takedown_list_finds_the_retraction_current_and_has_its_root(place):
+    (place / "takedown.txt").write_text("open.example\nhttps://shop.example/news/\n")
+    found = retract(place / "out", place / "robots.parquet", place / "takedown.txt")
+    listed = [f"policy.{kind}.robots.takedown={place}/takedown.txt" for kind in ("web", "books")]
+    assert run(place / "recipe.toml", place / "scratch", *listed).corpus.root == found.corpus.root
+    assert run(place / "recipe.toml", place / "out", *listed).unchanged
+    recorded = open_corpus(place / "scratch").run["recipe"]["policy"]["web"]["robots"]
+    assert recorded["takedown"] == "takedown.txt"
+
+
 # -- the audit
 
 

@@ -9,7 +9,8 @@ of the machine (memory, disk), which is nothing that a row's bytes say.
 Remote files are copied to a local temporary file first, digested on the way. So a network fault is an error of the
 task and never looks like a damaged row, and the digest in the manifest is of the very bytes that were read.
 
-Rows become documents 512 at a time, column-wise: 9 CPU-ms per MB for row-wise reading became 3 (`tests/bench/LOG.md`).
+Rows become documents 512 at a time, column by column; with keys, hosts and the ledger's first entry that is 10 CPU-ms
+per MB of text (`tests/bench/LOG.md`), about what a row-wise reader costs alone.
 """
 
 from __future__ import annotations

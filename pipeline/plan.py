@@ -3,7 +3,7 @@
 Checks what can be reached and lists the work per source. The estimate runs the source's own stages on the first
 documents of its smallest local file, in a temporary folder, and extrapolates CPU seconds per MB of text: the number
 that decides whether a lab can pay for a rebuild, before it pays. One core-hour is 3,600 CPU seconds on this machine.
-Documents of local Parquet files are not extrapolated but read off their footers: 1,000 of them take a tenth of a CPU second.
+Documents of local Parquet files are not extrapolated but read off their footers: 1,000 take a tenth of a CPU second.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Worker main loops that die of SIGKILL, for the tests of the executor."""
+"""Processes that die at a chosen moment, for the tests of executor, runs and retractions."""
 
 from __future__ import annotations
 
@@ -41,3 +41,20 @@ def _die_on_001(job: Job, progress: Any) -> Outcome:
     if job.file.task.endswith("001"):
         os.kill(os.getpid(), signal.SIGKILL)
     return _attempt(job, progress)
+
+
+def die_at_rename(count: int, after: bool) -> None:
+    """From here on this process ends, without any clean-up, at its `count`-th rename."""
+    replace = os.replace
+    seen = 0
+
+    def dying(source: Any, target: Any, **options: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == count and not after:
+            os._exit(9)
+        replace(source, target, **options)
+        if seen == count:
+            os._exit(9)
+
+    os.replace = dying

@@ -20,6 +20,7 @@ from manifests.audit import audit
 from manifests.corpus import open_corpus, published_versions, version_folder
 from manifests.files import file_sha256
 from pipeline.curate import curate
+from tests.pipeline import dying
 from tests.pipeline.crawl import files_of, make_crawl, planned, run
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -46,19 +47,7 @@ def assert_vouches_only_for_whole_files(out: Path) -> None:
 
 def _die_at_rename(recipe: Path, out: Path, count: int, after: bool, overrides: tuple[str, ...]) -> None:
     """Run in this process, which ends without any clean-up at its `count`-th rename."""
-    replace = os.replace
-    seen = 0
-
-    def dying(source, target, **options):
-        nonlocal seen
-        seen += 1
-        if seen == count and not after:
-            os._exit(9)
-        replace(source, target, **options)
-        if seen == count:
-            os._exit(9)
-
-    os.replace = dying
+    dying.die_at_rename(count, after)
     curate(planned(recipe, *overrides), out)
 
 

@@ -25,6 +25,7 @@ from pipeline.recipe import RecipeError
 from pipeline.retract import retract, url_of
 from pipeline.sources import locate
 from tests.manifests.build import edit_json, edit_table, fix_digests
+from tests.pipeline import dying
 from tests.pipeline.crawl import (
     HOSTS,
     ROBOTS,
@@ -515,21 +516,7 @@ def test_the_query_about_tombstones_runs_by_hand_as_its_comment_says(place):
 
 
 def _die_at_rename(place: Path, count: int, after: bool) -> None:
-    import os
-
-    rename = os.replace
-    seen = 0
-
-    def dying(source, target, **options):
-        nonlocal seen
-        seen += 1
-        if seen == count and not after:
-            os._exit(9)
-        rename(source, target, **options)
-        if seen == count:
-            os._exit(9)
-
-    os.replace = dying
+    dying.die_at_rename(count, after)
     retract(place / "out", place / "newer.parquet")
 
 

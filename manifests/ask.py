@@ -147,7 +147,7 @@ def ask(corpus: str | Path, site: str, url: str | None = None, *, locate: Locate
         site: a host (with its subdomains and all ports), a `host:port` or an IP address (alone), or a URL, of which the
             host counts. In any case, with an IDN or in punycode.
         url: an address on that site.
-        locate: `pipeline.sources.locate`.
+        locate: `pipeline.intake.locate`.
 
     Raises:
         QuestionError: no host in `site`, or `url` is elsewhere.

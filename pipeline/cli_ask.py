@@ -41,7 +41,7 @@ def ask(
     from manifests.ask import QuestionError, render, to_json
     from manifests.ask import ask as find
     from manifests.receipt import KeyFileError, write_receipt
-    from pipeline.sources import locate
+    from pipeline.intake import locate
 
     if (receipt is None) != (key is None):
         raise UsageError("--receipt and --key go together: a receipt is signed; `fairtrove key new FILE` makes a key")

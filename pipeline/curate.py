@@ -31,8 +31,9 @@ from manifests.publish import (
 from manifests.schema import restore_host
 from pipeline.executors import OnStep, Outcome, run_jobs
 from pipeline.folder import clean_version, locked
+from pipeline.inputs import InputFile, list_files
+from pipeline.readers import reader_of
 from pipeline.recipe import Recipe, RecipeError
-from pipeline.sources import InputFile, list_files, reader_of
 from pipeline.stages import build_stages, code_version, fingerprint, pins
 from pipeline.task import Job, evidence_digests, stages_for
 

@@ -18,8 +18,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from manifests.schema import FairtroveError
+from pipeline.inputs import InputFile, SourceError, list_files
+from pipeline.readers import count_rows, reader_of
 from pipeline.recipe import Policy, Recipe, RecipeError, Source
-from pipeline.sources import InputFile, SourceError, count_rows, list_files, reader_of
 from pipeline.stages import build_stages, pins
 from pipeline.task import Job, TaskReport, run_task
 

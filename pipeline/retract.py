@@ -40,9 +40,9 @@ from manifests.ledger import EVIDENCE_LEAF
 from manifests.publish import TABLES, adopt_task, publish_task, publish_version, published_shards, sweep
 from manifests.schema import FORMAT, RETURNED, TOMBSTONES, Reason, Stage, restore_host
 from pipeline.folder import RunError, clean_version, locked
+from pipeline.intake import locate
 from pipeline.recipe import RecipeError
 from pipeline.shards import rewrite_shard
-from pipeline.sources import locate
 from pipeline.version import code_version
 
 BATCH = 4096

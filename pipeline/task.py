@@ -22,9 +22,10 @@ from filters.decision import Decision
 from manifests.ledger import Account, Ledger
 from manifests.publish import publish_task
 from manifests.schema import ConservationError, FairtroveError, Stage, restore_host
+from pipeline.inputs import InputFile, localized
+from pipeline.intake import Intake
 from pipeline.recipe import Output, Policy, Source
 from pipeline.shards import ShardWriter, language_label
-from pipeline.sources import InputFile, Intake, localized
 from pipeline.stages import RecordedStage, build_stages, pins
 
 Progress = Callable[[int, float], None]

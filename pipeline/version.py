@@ -32,7 +32,21 @@ def code_version() -> str:
 DECIDES: dict[ModuleType, frozenset[str]] = {
     filters: frozenset(),
     manifests: frozenset({"files", "ledger", "merkle", "publish", "schema", "trail"}),
-    pipeline: frozenset({"shards", "sources", "stages", "stock", "task"}),
+    pipeline: frozenset(
+        {
+            "inputs",
+            "intake",
+            "read_jsonl",
+            "read_parquet",
+            "read_warc",
+            "readers",
+            "rows",
+            "shards",
+            "stages",
+            "stock",
+            "task",
+        }
+    ),
 }
 """Modules whose text decides what a task writes; none named: the whole package, but for what only measures. A test
 holds the list against what a task imports."""

@@ -21,7 +21,7 @@ from manifests.ask import Answer, QuestionError, ask, host_of, render, to_json
 from manifests.corpus import open_corpus
 from manifests.schema import TOMBSTONES, CorpusError
 from pipeline.cli import app
-from pipeline.sources import locate
+from pipeline.intake import locate
 from tests.manifests import sites
 from tests.manifests.sites import AUTHORITIES, STAGES, build_sites, small_row_groups
 

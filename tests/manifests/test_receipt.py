@@ -37,7 +37,7 @@ from manifests.receipt import KeyFileError, canonical, new_key, range_proof, sig
 from manifests.schema import CorpusError, restore_host
 from manifests.verify import ReceiptError
 from pipeline.cli import app
-from pipeline.sources import locate
+from pipeline.intake import locate
 from tests.manifests import sites
 from tests.manifests.build import edit_json, edit_table
 from tests.manifests.sites import AUTHORITIES, build_sites

@@ -16,7 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from manifests.schema import Reason
-from pipeline import sources
+from pipeline import read_parquet
+from pipeline.read_jsonl import JsonlReader
+from pipeline.read_warc import WarcReader
 from tests.pipeline.crawl import RECIPE, make_crawl, pages, run, write_jsonl, write_parquet, write_snapshot
 
 
@@ -237,7 +239,7 @@ def test_the_limit_counts_rows_of_each_file(tmp_path):
 
 
 def test_a_reader_that_drops_rows_publishes_nothing(tmp_path, monkeypatch):
-    group, lines, warc = sources._read_row_group, sources._JsonlReader._lines, sources._WarcReader.batches
+    group, lines, warc = read_parquet._read_row_group, JsonlReader._lines, WarcReader.batches
 
     def shorter(whole):
         def drop(*arguments):
@@ -259,9 +261,9 @@ def test_a_reader_that_drops_rows_publishes_nothing(tmp_path, monkeypatch):
     write_snapshot(tmp_path / "robots.parquet")
     (tmp_path / "recipe.toml").write_text(RECIPE)
     with monkeypatch.context() as patched:
-        patched.setattr(sources, "_read_row_group", shorter_group)
-        patched.setattr(sources._JsonlReader, "_lines", shorter(lines))
-        patched.setattr(sources._WarcReader, "batches", shorter(warc))
+        patched.setattr(read_parquet, "_read_row_group", shorter_group)
+        patched.setattr(JsonlReader, "_lines", shorter(lines))
+        patched.setattr(WarcReader, "batches", shorter(warc))
         broken = run(tmp_path / "recipe.toml", tmp_path / "out")
     assert broken.corpus is None
     assert {outcome.job.file.task for outcome in broken.failed} == {"web-a", "web-b", "web-c", "web-d"}
@@ -280,8 +282,8 @@ def test_a_reader_that_stops_early_is_held_against_the_whole_stream(tmp_path, mo
     (tmp_path / "pages" / f"a{ending}").write_bytes(packed)
     write_snapshot(tmp_path / "robots.parquet")
     (tmp_path / "recipe.toml").write_text(RECIPE)
-    whole = sources._JsonlReader._lines
-    monkeypatch.setattr(sources._JsonlReader, "_lines", lambda reader: islice(whole(reader), 10))
+    whole = JsonlReader._lines
+    monkeypatch.setattr(JsonlReader, "_lines", lambda reader: islice(whole(reader), 10))
     result = run(tmp_path / "recipe.toml", tmp_path / "out")
     assert "8990 of 9000 rows were never read" in result.failed[0].error
 

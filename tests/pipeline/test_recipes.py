@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.inputs import list_files
+from pipeline.intake import Intake
 from pipeline.recipe import RECIPES, Policy, Recipe, RecipeError, find_recipe, load_recipe
-from pipeline.sources import Intake, list_files
 
 SHIPPED = sorted(path.stem for path in RECIPES.glob("*.toml"))
 APERTUS = RECIPES / "apertus.toml"

@@ -21,9 +21,9 @@ from manifests.corpus import Corpus, open_corpus, published_versions, version_fo
 from manifests.files import file_sha256
 from manifests.schema import CorpusError
 from pipeline.folder import RunError, locked
+from pipeline.intake import locate
 from pipeline.recipe import RecipeError
 from pipeline.retract import retract, url_of
-from pipeline.sources import locate
 from tests.manifests.build import edit_json, edit_table, fix_digests
 from tests.pipeline import dying
 from tests.pipeline.crawl import (

@@ -19,10 +19,13 @@ from warcio.warcwriter import WARCWriter
 
 from filters.decision import Decision
 from filters.signals import SIGNALS
-from pipeline import sources
+from pipeline import intake as intake_module
+from pipeline import read_parquet, read_warc
+from pipeline.inputs import InputFile, SourceError, list_files, localized
+from pipeline.intake import Intake
 from pipeline.plan import _core_time, plan_sources
+from pipeline.readers import count_rows, reader_of
 from pipeline.recipe import RecipeError, Source, load_recipe
-from pipeline.sources import InputFile, Intake, SourceError, count_rows, list_files, localized, reader_of
 from tests.pipeline.crawl import RECIPE, make_crawl, pages, planned, run, write_jsonl, write_parquet, write_snapshot
 
 PAGE = """<!doctype html><html lang="en"><head><title>Tide tables</title>
@@ -344,13 +347,13 @@ def test_an_error_that_nobody_thought_of_costs_one_row_and_keeps_its_name(tmp_pa
             raise KeyError(url)
         return None, None
 
-    def measured(row, limit, measure=sources._measured):
+    def measured(row, limit, measure=intake_module._measured):
         if row.text == "odd":
             raise ZeroDivisionError
         return measure(row, limit)
 
-    monkeypatch.setattr(sources, "locate", odd)
-    monkeypatch.setattr(sources, "_measured", measured)
+    monkeypatch.setattr(intake_module, "locate", odd)
+    monkeypatch.setattr(intake_module, "_measured", measured)
     path = write_jsonl(
         tmp_path / "a.jsonl", [{"text": "x", "url": "odd"}, {"text": "odd", "id": "name", "url": "u"}, {"text": "x"}]
     )
@@ -369,7 +372,7 @@ def test_a_fault_of_the_machine_is_never_a_row(tmp_path, monkeypatch, error):
     def fail(row: object, limit: int) -> None:
         raise error
 
-    monkeypatch.setattr(sources, "_measured", fail)
+    monkeypatch.setattr(intake_module, "_measured", fail)
     with pytest.raises(type(error)):
         read(write_jsonl(tmp_path / "a.jsonl", pages(1)))
 
@@ -388,7 +391,7 @@ def test_only_damage_in_the_bytes_makes_a_row_undecodable(tmp_path, monkeypatch,
         raise error
 
     path = write_parquet(tmp_path / "a.parquet", pages(7))
-    monkeypatch.setattr(sources, "_rows_of", fail)
+    monkeypatch.setattr(read_parquet, "_rows_of", fail)
     if raised:
         with pytest.raises(raised, match="malloc" if raised is MemoryError else r"a\.parquet: cannot be read: Input"):
             read(path)
@@ -484,7 +487,7 @@ def test_responses_that_are_no_http_cost_their_row_and_not_the_rest_of_the_file(
 
 
 def test_a_page_beyond_all_measure_costs_its_row(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "_MAX_PAGE_BYTES", 5000)
+    monkeypatch.setattr(read_warc, "_MAX_PAGE_BYTES", 5000)
     bomb = [*HTML, ("Content-Encoding", "gzip")]
     responses = [
         ("https://a.example/", "200 OK", HTML, PAGE.encode()),

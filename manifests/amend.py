@@ -242,8 +242,6 @@ def _account(
     leaves = merkle.table_leaves(evidence, EVIDENCE_LEAF)
     leaf_of = dict(zip(evidence.column("evidence_id").to_pylist(), leaves, strict=True))
     behind = [leaf_of.get(identifier) for identifier in decisions.column("evidence_id").to_pylist()]
-    columns = [decisions.column(name).to_pylist() for name in DECISION_LEAF]
-    decision_leaves = [merkle.leaf(merkle.encode(row)) for row in zip(*columns, behind, strict=True)]
     excluded = decisions.column("action").to_pylist().count("exclude")
     if len(kept) + excluded != record["rows"]:
         raise ConservationError(
@@ -259,7 +257,7 @@ def _account(
         rows_kept=len(kept),
         rows_excluded=excluded,
         roots={
-            "decisions": merkle.root(decision_leaves),
+            "decisions": merkle.root(merkle.table_leaves(decisions, DECISION_LEAF, pa.array(behind, pa.binary()))),
             "evidence": merkle.root(leaves),
             "kept": merkle.root(merkle.table_leaves(kept, KEPT_LEAF)),
         },

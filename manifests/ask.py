@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 from rich.text import Text
 
 from manifests import trail
-from manifests.audit import printable
 from manifests.corpus import Corpus, open_corpus, published_versions
+from manifests.printable import printable
 from manifests.schema import CorpusError, FairtroveError, Stage, restore_host
 from manifests.verify import belongs
 

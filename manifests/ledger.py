@@ -235,8 +235,7 @@ class Ledger:
         decisions = self._decision_table(identifiers)
         kept = self._kept_table()
         decision_evidence = [leaf_of.get(identifier) for identifier in decisions.column("evidence_id").to_pylist()]
-        columns = [decisions.column(name).to_pylist() for name in DECISION_LEAF]
-        decision_leaves = [merkle.leaf(merkle.encode(row)) for row in zip(*columns, decision_evidence, strict=True)]
+        behind = pa.array(decision_evidence, pa.binary())
         return Account(
             decisions=decisions,
             evidence=evidence,
@@ -246,7 +245,7 @@ class Ledger:
             rows_kept=len(kept),
             rows_excluded=rows_in_file - len(kept),
             roots={
-                "decisions": merkle.root(decision_leaves),
+                "decisions": merkle.root(merkle.table_leaves(decisions, DECISION_LEAF, behind)),
                 "evidence": merkle.root(list(leaf_of.values())),
                 "kept": merkle.root(merkle.table_leaves(kept, KEPT_LEAF)),
             },

@@ -1,8 +1,9 @@
 """Merkle tree hashes over logical rows, in the shape of RFC 9162 section 2.1.
 
 A root commits to what rows say, not to how a file encodes them: another Parquet encoder, another compression or
-another folder leaves it where it is. Plain Python reaches about 300,000 leaves per CPU second, 3 µs a document, where
-a document costs milliseconds elsewhere.
+another folder leaves it where it is. `encode` says how, one row at a time; `table_leaves` reaches the
+same bytes a column at a time in Arrow's kernels, because an audit hashes tens of millions of rows: 2.0 µs a kept row,
+where row by row takes 5.2.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 Value = str | bytes | int | float | bool | None | Sequence
 
@@ -62,14 +64,71 @@ def root(leaves: Sequence[bytes]) -> bytes:
     return level[0]
 
 
-def table_leaves(table: pa.Table, columns: Sequence[str]) -> list[bytes]:
-    """Leaf hash of each row of `table`, in order, over `columns`; map columns as their sorted list of pairs."""
-    plain = [_plain(table.column(name)) for name in columns]
-    return [leaf(encode(row)) for row in zip(*plain, strict=True)] if len(table) else []
+def table_leaves(table: pa.Table, columns: Sequence[str], behind: pa.Array | None = None) -> list[bytes]:
+    """Leaf hash of each row of `table`, in order, over `columns`; map columns as their sorted list of pairs.
+
+    Args:
+        behind: one more value per row, binary or null, that ends the row: a decision's evidence.
+    """
+    if not len(table):
+        return []
+    leaves: list[bytes] = []
+    for start in range(0, len(table), _BATCH):
+        part = table.select(list(columns)).slice(start, _BATCH).combine_chunks()
+        pieces = [piece for column in part.columns for piece in _encoded(column.combine_chunks())]
+        if behind is not None:
+            pieces += _encoded(behind.slice(start, _BATCH))
+        rows = pc.binary_join_element_wise(_ZERO, *pieces, _NOTHING)
+        leaves += [sha256(row).digest() for row in rows.to_pylist()]
+    return leaves
 
 
-def _plain(column: pa.ChunkedArray) -> list[Value]:
+class RootBuilder:
+    """The root over leaves that come in parts, in order, in the memory of a part: 2^16 leaves fold into one hash."""
+
+    def __init__(self) -> None:
+        self._leaves: list[bytes] = []
+        self._folded: list[bytes] = []
+
+    def add(self, leaves: Iterable[bytes]) -> None:
+        """Take more leaf hashes."""
+        self._leaves += leaves
+        while len(self._leaves) >= _FOLD:
+            self._folded.append(root(self._leaves[:_FOLD]))
+            del self._leaves[:_FOLD]
+
+    def root(self) -> bytes:
+        """The root over all leaves so far, as `root` gives it: its left-heavy split is at powers of two."""
+        if not self._folded:
+            return root(self._leaves)
+        return root([*self._folded, root(self._leaves)] if self._leaves else self._folded)
+
+
+_FOLD = 1 << 16
+_BATCH = 50_000
+_ZERO, _NOTHING = pa.scalar(b"\x00", pa.large_binary()), pa.scalar(b"", pa.large_binary())
+
+
+def _encoded(column: pa.Array) -> list[pa.Array]:
+    """Pieces that, joined, are `encode` of each value of a column."""
+    kind = column.type
+    if pa.types.is_integer(kind):
+        digits = column.cast(pa.string()).cast(pa.large_binary())
+        whole = pc.binary_join_element_wise(_piece(b"i"), digits, _piece(b";"), _NOTHING)
+        return [pc.fill_null(whole, _piece(b"n"))]
+    letter = b"s" if pa.types.is_string(kind) else b"b"
+    if letter == b"s" or pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        content = column.cast(pa.binary()).cast(pa.large_binary())
+        size = pc.binary_length(content).cast(pa.string()).cast(pa.large_binary())
+        whole = pc.binary_join_element_wise(_piece(letter), size, _piece(b":"), content, _NOTHING)
+        return [pc.fill_null(whole, _piece(b"n"))]
+    if pa.types.is_null(kind):
+        return [pa.array([b"n"] * len(column), pa.large_binary())]
     values = column.to_pylist()
-    if pa.types.is_map(column.type):
-        return [None if value is None else sorted(value) for value in values]
-    return values
+    if pa.types.is_map(kind):
+        values = [None if value is None else sorted(value) for value in values]
+    return [pa.array([encode([value]) for value in values], pa.large_binary())]
+
+
+def _piece(content: bytes) -> pa.Scalar:
+    return pa.scalar(content, pa.large_binary())

@@ -24,8 +24,9 @@ from typing import Any
 
 import duckdb
 
-from manifests.audit import parameters, printable
+from manifests.check_queries import parameters
 from manifests.corpus import Corpus
+from manifests.printable import printable
 from manifests.schema import UNKNOWN_CONSENT, CorpusError, restore_host
 
 _TEMPLATE = Path(__file__).parent / "report.html"

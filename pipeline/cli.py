@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from pipeline.cli_ask import app as ask_app
 from pipeline.cli_ask import key_app
+from pipeline.cli_audit import app as audit_app
 from pipeline.cli_pii import app as pii_app
 from pipeline.cli_robots import app as robots_app
 from pipeline.terminal import UsageError, console, escaped, exits, fail, stderr
@@ -33,7 +33,7 @@ app = typer.Typer(
 app.add_typer(robots_app, name="robots")
 app.add_typer(pii_app, name="pii")
 app.add_typer(key_app, name="key")
-app.registered_commands += ask_app.registered_commands
+app.registered_commands += audit_app.registered_commands + ask_app.registered_commands
 
 RecipeArgument = Annotated[
     str, typer.Argument(help="A TOML file, or a recipe that ships: sample, corpus, apertus.", show_default=False)
@@ -189,48 +189,6 @@ def retract(
     if found.published:
         write_report(found.corpus)
     print_paths(console, found.corpus)
-
-
-@app.command(epilog="Example: [bold]fairtrove audit out/sample --json | jq .passed[/]")
-@exits
-def audit(
-    corpus: CorpusArgument,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")] = False,
-    version: Annotated[int | None, typer.Option(min=1, help="A version other than the newest.")] = None,
-    root: Annotated[str | None, typer.Option("--root", metavar="HEX", help="The root that you were told.")] = None,
-) -> None:
-    """Check a corpus with its manifests: digests, conservation, Merkle roots, evidence. Exit code 1 if one fails."""
-    from manifests.audit import audit as check
-    from manifests.audit import render, to_json
-    from manifests.corpus import open_corpus
-    from manifests.publish import kept_versions
-    from manifests.schema import FairtroveError
-
-    found = open_corpus(corpus, version)
-    if found.version not in kept_versions(found.path):
-        newest = open_corpus(corpus).version
-        raise FairtroveError(
-            f"{corpus}: version {version} is superseded by version {newest} and its shards were removed (--keep-old "
-            "keeps them); its tables in manifests/ are still there to be read"
-        )
-    result = check(found, expected_root=root)
-    if as_json:
-        print(json.dumps(to_json(result), indent=1))
-    else:
-        console.print(render(result))
-    if not result.passed:
-        raise typer.Exit(1)
-
-
-@app.command(epilog="Example: [bold]fairtrove report out/sample[/]")
-@exits
-def report(corpus: CorpusArgument) -> None:
-    """Write the corpus's report, one self-contained HTML page, to CORPUS/report/index.html."""
-    from manifests.corpus import open_corpus
-    from manifests.report import write_report
-    from pipeline.table import shown
-
-    console.print(shown(write_report(open_corpus(corpus))), soft_wrap=True)
 
 
 @app.callback(invoke_without_command=True)

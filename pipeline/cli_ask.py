@@ -145,7 +145,7 @@ _HEX = re.compile(r"[0-9a-fA-F]{64}")
 
 def _lines(proved: dict[str, Any], signed: bool) -> list[str]:
     from manifests.ask import host_of
-    from manifests.audit import printable
+    from manifests.printable import printable
 
     site = host_of(proved["rhost"])
     under = " and ".join(f"{root} ({name})" for name, root in proved["roots"].items())

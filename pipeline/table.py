@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from manifests.audit import printable
 from manifests.corpus import Corpus
+from manifests.printable import printable
 from manifests.schema import Stage
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from manifests import audit as auditing
-from manifests.audit import QUERIES, audit, parameters, printable, render, to_json
+from manifests.audit import QUERIES, Verdict, audit, parameters, printable, render, to_json
 from manifests.corpus import open_corpus
 from manifests.publish import count_table, host_table
 from manifests.report import page
@@ -246,7 +246,7 @@ UNDONE_BY_ROOTS = UNDONE_BY_DIGESTS | {"the root replaced", "the root over hosts
 
 
 def test_a_true_corpus_passes_every_check(original):
-    result = audit(open_corpus(original), recheck=lambda excluded, kept: [])
+    result = audit(open_corpus(original), recheck=lambda excluded, kept: Verdict([], "nothing"))
     assert [check for check in result.checks if not check.passed] == []
     assert result.passed
     assert result.root == open_corpus(original).root
@@ -315,10 +315,10 @@ def test_a_violation_names_file_and_key(corpus):
 
 def test_a_sample_reads_some_row_groups_and_says_so(corpus, monkeypatch):
     monkeypatch.setattr(auditing, "ALL_TEXTS_UP_TO", 10)
-    texts = next(check for check in audit(open_corpus(corpus), sample=1).checks if check.name == "texts")
+    texts = next(check for check in audit(open_corpus(corpus), row_groups=1).checks if check.name == "texts")
     assert texts.passed
     assert "sample" in texts.detail
-    everything = next(check for check in audit(open_corpus(corpus), sample=0).checks if check.name == "texts")
+    everything = next(check for check in audit(open_corpus(corpus), row_groups=0).checks if check.name == "texts")
     assert "every text" in everything.detail
 
 
@@ -326,15 +326,15 @@ def test_the_second_evaluator_sees_exclusions_with_their_evidence_and_kept_urls(
     seen = {}
 
     def recheck(excluded, kept):
-        seen.update(excluded=excluded, kept=kept)
-        return [f"{excluded[0]['task']} row {excluded[0]['file_row']}: allowed"]
+        seen.update(excluded=list(excluded), kept=list(kept))
+        return Verdict([f"{seen['excluded'][0]['task']}: allowed"], "some")
 
-    result = audit(open_corpus(original), sample=5, recheck=recheck)
+    result = audit(open_corpus(original), documents=5, recheck=recheck)
     assert {row["reason"] for row in seen["excluded"]} <= {"agent_disallowed", "star_disallowed"}
     assert all(row["body_sha256"] and row["agents"] and row["path"].startswith("/") for row in seen["excluded"])
     assert len(seen["excluded"]) == 5
     assert all(row["url"].startswith("https://") for row in seen["kept"])
-    assert [check.name for check in result.checks if not check.passed] == ["consent re-evaluated"]
+    assert [check.name for check in result.checks if not check.passed] == ["consent re-derived"]
 
 
 @pytest.mark.parametrize(

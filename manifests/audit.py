@@ -108,15 +108,12 @@ def audit(
     check_accounts(corpus, tasks, notes)
     check_texts(corpus, tasks, row_groups, seed, present, ALL_TEXTS_UP_TO, notes)
     check_queries(corpus, tasks, QUERIES, notes)
-    absent = "not examined: the shards are not in this copy, and URLs and texts are in them"
-    if recheck is not None and present:
-        check_consent(corpus, tasks, recheck, documents, seed, notes)
-    elif recheck is not None:
-        notes.skip("consent re-derived", absent)
+    if recheck is not None:
+        check_consent(corpus, tasks, recheck, documents, seed, present, notes)
     if rescan is not None and present:
         check_filters(corpus, tasks, rescan, documents, seed, notes)
     elif rescan is not None:
-        notes.skip("re-scanned", absent)
+        notes.skip("re-scanned", "not examined: the shards are not in this copy")
     return AuditResult(str(corpus.path), corpus.version, root, notes.checks())
 
 

@@ -47,13 +47,15 @@ Rescan = Callable[[int, Iterator[Row]], Verdict]
 
 
 def check_consent(
-    corpus: Corpus, tasks: Sequence[Task], recheck: Recheck, number: int, seed: str, notes: Notes
+    corpus: Corpus, tasks: Sequence[Task], recheck: Recheck, number: int, seed: str, present: bool, notes: Notes
 ) -> None:
-    """Consent decisions, re-derived by another evaluator."""
+    """Consent decisions, re-derived by another evaluator; of kept documents where shards, which have the URLs, are
+    present."""
     with notes.check("consent re-derived"), duckdb.connect() as connection:
         sources = _sources(tasks)
         excluded = _dictionaries(connection, _EXCLUDED, _paths(tasks, "decisions", "evidence"), number, seed)
         kept = _dictionaries(connection, _KEPT, _paths(tasks, "kept"), number, seed, "rhost IS NOT NULL")
+        kept = kept if present else []
         _report(
             recheck(
                 ({**row, "source": sources[row["task"]]} for row in excluded),

@@ -309,7 +309,7 @@ def _groups(text: str) -> dict[str, list[Rule]]:
     groups: dict[str, list[Rule]] = {}
     current: list[list[Rule]] = []
     opened = False
-    for line in text.splitlines():
+    for line in text.split("\n")[:-1]:
         key, _, value = line.partition(": ")
         if key == "User-agent":
             if not opened:

@@ -6,8 +6,8 @@ Pearson, one-sided, 95 %): 15,000 documents without a finding say "at most 0.02 
 
 A shard holds less than the stages saw: no HTML, no response headers, and the text after redaction. So what filters say
 of a document whose text was altered is counted apart: a marker in place of a name can move a score over a threshold. Of
-an unaltered one, the same code says the same, and every finding is a violation; other code (the version records which made
-it) may judge otherwise, and then more than `TOLERATED` of the documents must be found for the check to fail.
+an unaltered one, the same code says the same, and every finding is a violation; other code (the version records which
+made it) may judge otherwise, and then more than `TOLERATED` of the documents must be found for the check to fail.
 
 Stages whose files are not at hand are left out, and named: a snapshot that was not given, a model of one's own.
 """

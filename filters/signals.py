@@ -32,21 +32,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from filters.robots_txt import (
-    ALLOW_BIT,
-    MAX_RULE_CHARS,
-    NO_RECORD,
-    Audience,
-    Directive,
-    RobotsTxt,
-    Rules,
-    allows,
-    canonical_path,
-    encoded_pattern,
-    parse,
-    pattern_fits,
-    product_token,
-)
+from filters.robots_rules import ALLOW_BIT, NO_RECORD, Rules, allows, encoded_pattern, pattern_fits
+from filters.robots_txt import MAX_RULE_CHARS, Audience, Directive, RobotsTxt, parse, product_token
+from filters.robots_url import canonical_path
 
 
 class Answer(StrEnum):
@@ -206,13 +194,11 @@ class _UsageRules:
         self._findings = list(by_path.values())
         self.speaks = any(found.answer is not Answer.UNKNOWN for found in self._findings)
         # The bit by which an Allow wins against a Disallow of equal length goes to the one that must win here: "no".
-        self._rules = Rules(
-            (
-                (path, NO_RECORD - record | (ALLOW_BIT if found.answer is Answer.DISALLOWED else 0))
-                for record, (path, found) in enumerate(by_path.items())
-            ),
-            index_is_folder=False,
-        )
+        ranks = [
+            NO_RECORD - record | (ALLOW_BIT if found.answer is Answer.DISALLOWED else 0)
+            for record, found in enumerate(self._findings)
+        ]
+        self._rules = Rules(list(by_path), ranks, index_is_folder=False)
 
     def decide(self, path: str) -> Finding:
         record = NO_RECORD - (self._rules.match(path) & NO_RECORD)
@@ -401,11 +387,10 @@ class AITxt(Signal):
             for rule_set in rule_sets:
                 for asked in (path, as_text_file(path)):
                     rank = rule_set.rules.match(asked)
-                    if line := parsed.line(rank):
+                    if line := parsed.line(rule_set, rank):
                         answer = Answer.ALLOWED if allows(rank) else Answer.DISALLOWED
-                        findings.append(
-                            Finding(answer, "ai.txt", line, parsed.rule(rank), rule_set.agents, rule_set.basis)
-                        )
+                        rule = parsed.rule(rule_set, rank)
+                        findings.append(Finding(answer, "ai.txt", line, rule, rule_set.agents, rule_set.basis))
             return _strictest(findings)
 
         return says

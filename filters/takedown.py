@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from filters.robots_txt import DEFAULT_PORTS, canonical_path, host_key, origin, request_path
+from filters.robots_url import DEFAULT_PORTS, canonical_path, host_key, origin, request_path
 
 
 class TakedownError(ValueError):

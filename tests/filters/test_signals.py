@@ -24,7 +24,9 @@ from hypothesis import strategies as st
 
 from filters.decision import Action, Decision
 from filters.robots import Reason, Robots, Snapshot, SnapshotError, agent_list, disallowed_agents, origin
-from filters.robots_txt import RobotsTxt, encoded_pattern, parse, request_path
+from filters.robots_rules import encoded_pattern
+from filters.robots_txt import RobotsTxt, parse
+from filters.robots_url import request_path
 from filters.signals import (
     DEFAULT_SIGNALS,
     SIGNALS,

@@ -47,7 +47,8 @@ def reference_in_plain_integers(rows: list[list[int]], k: int, h: int) -> list[l
 
 
 def ours_in_plain_integers(rows: list[list[int]], documents: list[list[int]], k: int, h: int) -> list[list[bool]]:
-    """The definition: hash of the window within the document, highest weight first, then the finaliser."""
+    """The definition: hash of the window within the document, highest weight first, then the finaliser but its last step,
+    which leaves the high bits that decide as they are."""
     masks = []
     for row, owners in zip(rows, documents, strict=True):
         mask = []
@@ -60,9 +61,7 @@ def ours_in_plain_integers(rows: list[list[int]], documents: list[list[int]], k:
                 value = (value * goldfish._BASE + token + 1) % 2**64
             for multiplier in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
                 value = (value ^ value >> 33) * multiplier % 2**64
-            value ^= value >> 33
-            signed = value - 2**64 if value >= 2**63 else value
-            mask.append(signed + 2**63 >= 2**64 // k)
+            mask.append(value >= 2**64 // k)
         masks.append(mask)
     return masks
 

@@ -46,6 +46,11 @@ class DocumentTokenizer:
         """Token ids of each text, without BoD and EoD."""
         return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
+    def encode_with_offsets(self, texts: list[str]) -> tuple[list[list[int]], list[list[tuple[int, int]]]]:
+        """Token ids of each text, without BoD and EoD, and the code points [start, end) that each token stands for."""
+        encodings = self.tokenizer.encode_batch(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in encodings], [encoding.offsets for encoding in encodings]
+
     def decode(self, ids: list[int]) -> str:
         """Text of token ids, without special tokens."""
         return self.tokenizer.decode(ids, skip_special_tokens=True)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from manifests.schema import FORMAT, SHARD
+from filters.decision import Action, Decision
+from manifests.files import write_table
+from manifests.ledger import Entry, Ledger, document_key
+from manifests.publish import publish_task, publish_version
+from manifests.schema import SHARD
 
 Documents = Sequence[tuple[str | None, str]]
 
@@ -50,29 +52,36 @@ every = 5
 """
 
 
-def write_corpus(path: Path, shards: Sequence[Documents], version: int = 1) -> Path:
-    """Publish shards of (id, text) pairs with a `run.json` that vouches for them; the root follows the content."""
-    (path / "shards").mkdir(parents=True, exist_ok=True)
-    described = []
-    for number, documents in enumerate(shards):
-        name = f"shards/v{version}-{number}.parquet"
-        rows = [{"id": i, "text": text, "source": "test", "kind": "web"} for i, text in documents]
-        pq.write_table(pa.Table.from_pylist(rows, schema=SHARD), path / name, row_group_size=7)
-        described.append(
-            {
-                "name": name,
-                "sha256": hashlib.sha256((path / name).read_bytes()).hexdigest(),
-                "rows": len(rows),
-                "text_bytes": sum(len(text.encode()) for _, text in documents),
-                "language": None,
-                "task": f"task-{number}",
-            }
-        )
-    root = hashlib.sha256(json.dumps(described).encode()).hexdigest()
-    run = {"format": FORMAT, "version": version, "roots": {"corpus": root}, "tasks": [], "shards": described}
-    file = path / "manifests" / f"v{version:04d}" / "run.json"
-    file.parent.mkdir(parents=True)
-    file.write_text(json.dumps({**run, "tables": {}}))
+def write_corpus(path: Path, shards: Sequence[Documents], version: int = 1, sources: Sequence[str] = ()) -> Path:
+    """Publish shards of (id, text) pairs, each as a task that keeps all it read; what an audit would pass."""
+    names = [f"task-{number}" for number in range(len(shards))]
+    staging = path / ".staging"
+    staging.mkdir(parents=True)
+    for number, (task, documents) in enumerate(zip(names, shards, strict=True)):
+        source = sources[number] if sources else "test"
+        ledger = Ledger(task, ("intake",))
+        entries = [
+            Entry(row, document_key(identity, task, row), None, None, len(text.encode()))
+            for row, (identity, text) in enumerate(documents)
+        ]
+        ledger.record("intake", entries, [Decision(Action.KEEP, "read")] * len(entries), [None] * len(entries))
+        name, described, staged = f"shards/v{version}-{number}.parquet", [], {}
+        if documents:
+            rows = [{"id": i, "text": text, "source": source, "kind": "web"} for i, text in documents]
+            temporary = staging / f"{number}.parquet"
+            table = pa.Table.from_pylist(rows, schema=SHARD)
+            text_bytes = sum(len(text.encode()) for _, text in documents)
+            written = write_table(table, temporary, {"fairtrove.task": task})
+            described = [{"name": name, **written, "text_bytes": text_bytes, "language": None}]
+            staged = {temporary: name}
+        for row, (_, text) in enumerate(documents):
+            content = text.encode()
+            ledger.keep(entries[row], name, row, hashlib.sha256(content).digest()[:16], len(content), None, None)
+        record = {"name": task, "source": source, "kind": "web", "input": {"name": task}, "stages": ["intake"]}
+        publish_task(path, version, ledger.close(len(documents)), described, staged, staging, record)
+    staging.rmdir()
+    run = {"recipe": {"name": "test", "digest": "ab" * 32, "policy": {}}, "pins": {}, "code": "test"}
+    publish_version(path, version, version - 1 or None, names, {**run, "keeps_parent": True})
     return path
 
 

@@ -20,11 +20,13 @@ from hypothesis import strategies as st
 
 from manifests.corpus import CorpusError, open_corpus
 from tests.train.conftest import invented_documents
-from train import data
-from train.data import IGNORED, PackedRows, TokenCache, open_cache, permute, read_texts, split_documents
+from train import data, tokens
+from train.data import IGNORED, PackedRows, share
 from train.errors import TrainError
 from train.goldfish import Goldfish, Variant, keep_mask, reference_keep_mask
+from train.shuffle import permute, unpermute
 from train.tokenizer import DocumentTokenizer, load_tokenizer, train_tokenizer
+from train.tokens import TokenCache, open_cache, read_texts, split_documents
 
 LENGTH = 16
 
@@ -114,10 +116,10 @@ def test_a_batch_over_the_end_of_an_epoch_is_the_end_and_the_next_beginning(cach
 @pytest.mark.parametrize("ranks", [1, 2, 4, 8])
 def test_workers_share_the_same_global_batch(cache: TokenCache, ranks: int) -> None:
     rows = PackedRows(cache, LENGTH, seed=5)
-    shares = [rows.share(16, 8, rank, ranks) for rank in range(ranks)]
+    shares = [share(rows, 16, 8, rank, ranks) for rank in range(ranks)]
     assert torch.equal(torch.cat([share.inputs_BT for share in shares]), rows.batch(16, 8).inputs_BT)
     with pytest.raises(TrainError, match="multiple"):
-        rows.share(0, 8, 0, 3)
+        share(rows, 0, 8, 0, 3)
 
 
 def test_epochs_and_seeds_have_their_own_order(cache: TokenCache) -> None:
@@ -180,7 +182,9 @@ def test_held_out_documents_are_a_share_and_never_trained_on(cache: TokenCache) 
 @settings(deadline=None)
 @given(st.integers(1, 3000), st.integers(0, 2**64 - 1))
 def test_permutation_meets_every_number_once(size: int, key: int) -> None:
-    assert sorted(permute(np.arange(size), size, key)) == list(range(size))
+    permuted = permute(np.arange(size), size, key)
+    assert sorted(permuted) == list(range(size))
+    assert unpermute(permuted, size, key).tolist() == list(range(size))
 
 
 def test_permutation_reaches_far_and_depends_on_its_key() -> None:
@@ -230,7 +234,7 @@ def test_the_next_version_leaves_no_token_of_a_withdrawn_document(
     first = open_cache(open_corpus(path), tokenizer, tmp_path / "cache")
     make_corpus(documents[1:], version=2)
     second = open_cache(open_corpus(path), tokenizer, tmp_path / "cache")
-    assert not first.folder.exists()
+    assert not (first.folder / "tokens.bin").exists()
     assert "doc-0-0" not in second.name_documents(np.arange(19))
     assert len(second.starts) == 19
 
@@ -253,7 +257,7 @@ def test_a_withdrawal_keeps_the_order_of_the_others(
 def test_cache_is_built_once_and_opened_after(corpus_path: Path, tokenizer, tmp_path: Path, monkeypatch) -> None:
     corpus = open_corpus(corpus_path)
     built = open_cache(corpus, tokenizer, tmp_path)
-    monkeypatch.setattr(data, "_read_shard", lambda shard: pytest.fail("tokenized again"))
+    monkeypatch.setattr(tokens, "_read_shard", lambda shard: pytest.fail("tokenized again"))
     opened = open_cache(corpus, tokenizer, tmp_path)
     assert opened.tokens.tolist() == built.tokens.tolist()
 

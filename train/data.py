@@ -23,12 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from train.errors import TrainError
-from train.goldfish import Goldfish, Variant, keep_mask, reference_keep_mask
+from train.goldfish import IGNORED, Goldfish, Variant, keep_mask, reference_keep_mask
 from train.shuffle import derive_key, mix, permute, unpermute
 from train.tokens import DocumentTable, TokenCache
-
-IGNORED = -100
-"""Target that is not in the loss (torch's `ignore_index`)."""
 
 _NO_DOCUMENT = -1
 

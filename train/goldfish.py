@@ -31,6 +31,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+IGNORED = -100
+"""Target that is not in the loss (torch's `ignore_index`)."""
+
 REFERENCE_TABLE_SIZE = 1_000_003  # a prime, from the published code, as is the seed below
 REFERENCE_TABLE_SEED = 2_971_215_073
 
@@ -74,7 +77,7 @@ def keep_mask(
 
     A target's window is the `h` targets that end with it, fewer near the start of its document. The same tokens at
     the same distance from the start of the document, or after at least h - 1 equal tokens, get the same answer in any
-    row, at any offset, beside any neighbour. Computed on the CPU, where loaders mask; the answer is on `targets`' device.
+    row, at any offset, beside any neighbour. Computed on the CPU, where loaders mask, whatever device `targets` is on.
 
     Args:
         targets: token ids, row by row.

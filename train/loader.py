@@ -7,6 +7,7 @@ pace; an error of it is raised by the step that would have used the batch. Measu
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -39,10 +40,8 @@ class Prefetcher(Generic[Item]):
         """End the thread; batches that were made and not taken are lost, which costs nothing."""
         self._stopped.set()
         while self._thread.is_alive():
-            try:
+            with contextlib.suppress(queue.Empty):
                 self._made.get(timeout=0.01)
-            except queue.Empty:
-                pass
 
     def __enter__(self) -> Prefetcher[Item]:
         return self

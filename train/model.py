@@ -1,11 +1,12 @@
 """The Apertus architecture (arXiv 2509.14233, section 2.1), written to be read, with weights that `transformers` loads.
 
 Pre-norm blocks with RMSNorm, grouped-query attention with a norm on each head's queries and keys, rotary positions,
-xIELU in the feed-forward part, untied embeddings, no bias anywhere. Modules carry the names of `ApertusForCausalLM`, so
-moving weights is adding a prefix; logits agree to about 1e-6 (tests/train/test_model.py).
+xIELU in the feed-forward part, untied embeddings, no bias anywhere. Modules carry the names of `ApertusForCausalLM`
+(`train/export.py`).
 
 Attention stays within a document. On a CPU, FlexAttention and the varlen kernel have no backward pass (torch 2.13), so
-the mask is a dense block mask for scaled_dot_product_attention: 7 % on attention at 512 targets.
+the mask is a dense block mask for scaled_dot_product_attention: 7 % on attention at 512 targets. On a GPU it is
+FlexAttention, which skips the blocks between documents.
 
 Shapes: B rows, T tokens, D model width, H query heads, K key and value heads, C width of a head, F feed-forward width,
 V vocabulary.
@@ -13,20 +14,22 @@ V vocabulary.
 
 from __future__ import annotations
 
-import json
+import functools
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+from torch.utils.checkpoint import checkpoint
 
-from train.errors import TrainError
-from train.publish import publish_folder
+from train.goldfish import IGNORED
+from train.shuffle import derive_key
 
-_XIELU_BETA = 0.5
+XIELU_BETA = 0.5
 
 
 @dataclass(frozen=True)
@@ -45,40 +48,71 @@ class ModelShape:
 
 
 class Apertus(nn.Module):
-    """A language model: token ids in, logits of the next token out."""
+    """A language model: token ids in, logits of the next token out.
 
-    def __init__(self, shape: ModelShape):
+    Args:
+        shape: its size.
+        recompute: activation checkpointing: keep only each layer's input and compute the rest again when gradients are
+            asked for; a third more arithmetic for a fraction of the memory, and the same bits.
+    """
+
+    def __init__(self, shape: ModelShape, recompute: bool = False):
         super().__init__()
         self.shape = shape
+        self.recompute = recompute
         self.embed_tokens = nn.Embedding(shape.vocab_size, shape.dim)
         self.layers = nn.ModuleList(Block(shape) for _ in range(shape.layers))
         self.norm = RMSNorm(shape.dim, eps=shape.norm_eps)
         self.lm_head = nn.Linear(shape.dim, shape.vocab_size, bias=False)
 
-    def initialize(self, generator: torch.Generator | None = None) -> None:
-        """Draw weights: normal, those that write to the residual stream smaller by sqrt(2 layers), as Megatron does."""
+    @torch.no_grad()
+    def initialize(self, seed: int) -> None:
+        """Draw weights: normal, those that write to the residual stream smaller by sqrt(2 layers), as Megatron does.
+
+        Each parameter has its own generator, on the CPU, so that the same seed gives the same model on any device and
+        any number of workers, which keep their part of each.
+        """
         residual_std = self.shape.init_std / math.sqrt(2 * self.shape.layers)
-        for name, parameter in self.named_parameters():
-            if parameter.dim() >= 2:
+        for number, (name, parameter) in enumerate(self.named_parameters()):
+            whole = torch.ones(parameter.shape)
+            if name.endswith("alpha_p"):
+                whole.fill_(_softplus_inverse(0.8))
+            elif name.endswith("alpha_n"):
+                whole.fill_(_softplus_inverse(0.8 - XIELU_BETA))
+            elif parameter.dim() >= 2:
                 writes_to_residual = name.endswith(("o_proj.weight", "down_proj.weight"))
                 std = residual_std if writes_to_residual else self.shape.init_std
-                nn.init.normal_(parameter, std=std, generator=generator)
+                generator = torch.Generator().manual_seed(derive_key(seed, number) >> 1)
+                nn.init.normal_(whole, std=std, generator=generator)
+            assign(parameter, whole)
 
     def forward(
         self,
         tokens_BT: Tensor,
         documents_BT: Tensor | None = None,
         positions_BT: Tensor | None = None,
+        targets_BT: Tensor | None = None,
     ) -> Tensor:
-        """Logits [B, T, V]; without document ids, each row is one document."""
+        """Logits [B, T, V]; with targets, the sum of the loss over those that are not `IGNORED`.
+
+        Without document ids, each row is one document.
+        """
         if positions_BT is None:
             positions_BT = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)[None]
-        mask_B1TT = None if documents_BT is None else document_mask(documents_BT)
+        mask = None if documents_BT is None else attention_mask(documents_BT)
         rotation = rotary(positions_BT, self.shape.dim // self.shape.heads, self.shape.rope_theta)
         x_BTD = self.embed_tokens(tokens_BT)
         for layer in self.layers:
-            x_BTD = layer(x_BTD, rotation, mask_B1TT)
-        return self.lm_head(self.norm(x_BTD))
+            if self.recompute and self.training:
+                x_BTD = checkpoint(layer, x_BTD, rotation, mask, use_reentrant=False)
+            else:
+                x_BTD = layer(x_BTD, rotation, mask)
+        logits_BTV = self.lm_head(self.norm(x_BTD))
+        if targets_BT is None:
+            return logits_BTV
+        return F.cross_entropy(
+            logits_BTV.float().flatten(0, 1), targets_BT.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
 
     @torch.no_grad()
     def generate(
@@ -110,8 +144,8 @@ class Block(nn.Module):
         self.feedforward_layernorm = RMSNorm(shape.dim, eps=shape.norm_eps)
         self.mlp = FeedForward(shape)
 
-    def forward(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor], mask_B1TT: Tensor | None) -> Tensor:
-        x_BTD = x_BTD + self.self_attn(self.attention_layernorm(x_BTD), rotation, mask_B1TT)
+    def forward(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor], mask: Mask | None) -> Tensor:
+        x_BTD = x_BTD + self.self_attn(self.attention_layernorm(x_BTD), rotation, mask)
         return x_BTD + self.mlp(self.feedforward_layernorm(x_BTD))
 
 
@@ -129,19 +163,12 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(width, eps=shape.norm_eps)
         self.k_norm = RMSNorm(width, eps=shape.norm_eps)
 
-    def forward(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor], mask_B1TT: Tensor | None) -> Tensor:
+    def forward(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor], mask: Mask | None) -> Tensor:
         B, T, _ = x_BTD.shape
         q_BHTC = rotate(self.q_norm(self.q_proj(x_BTD).view(B, T, self.heads, self.width)), rotation).transpose(1, 2)
         k_BKTC = rotate(self.k_norm(self.k_proj(x_BTD).view(B, T, self.kv_heads, self.width)), rotation).transpose(1, 2)
         v_BKTC = self.v_proj(x_BTD).view(B, T, self.kv_heads, self.width).transpose(1, 2)
-        out_BHTC = F.scaled_dot_product_attention(
-            q_BHTC,
-            k_BKTC,
-            v_BKTC,
-            attn_mask=mask_B1TT,
-            is_causal=mask_B1TT is None,
-            enable_gqa=self.heads != self.kv_heads,
-        )
+        out_BHTC = attend(q_BHTC, k_BKTC, v_BKTC, mask)
         return self.o_proj(out_BHTC.transpose(1, 2).reshape(B, T, -1))
 
 
@@ -174,13 +201,13 @@ class XIELU(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.alpha_p = nn.Parameter(torch.tensor([0.8]).expm1().log())
-        self.alpha_n = nn.Parameter(torch.tensor([0.8 - _XIELU_BETA]).expm1().log())
+        self.alpha_p = nn.Parameter(torch.full((1,), _softplus_inverse(0.8)))
+        self.alpha_n = nn.Parameter(torch.full((1,), _softplus_inverse(0.8 - XIELU_BETA)))
 
     def forward(self, x: Tensor) -> Tensor:
         # cast, else two float32 scalars would make a bfloat16 tensor float32
         positive = F.softplus(self.alpha_p).to(x.dtype)
-        negative = (_XIELU_BETA + F.softplus(self.alpha_n)).to(x.dtype)
+        negative = (XIELU_BETA + F.softplus(self.alpha_n)).to(x.dtype)
         return _XIELUFunction.apply(x, positive, negative)
 
 
@@ -197,7 +224,7 @@ class _XIELUFunction(torch.autograd.Function):
         p = x.clamp_min(0)
         n = x - p
         curve = torch.expm1(n).sub_(n).mul_(negative)
-        return p.mul_(p).mul_(positive).add_(curve).add_(x, alpha=_XIELU_BETA)
+        return p.mul_(p).mul_(positive).add_(curve).add_(x, alpha=XIELU_BETA)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -208,8 +235,19 @@ class _XIELUFunction(torch.autograd.Function):
         flat = grad.reshape(-1)
         grad_positive = torch.dot(flat, (p * p).reshape(-1)).reshape(1)
         grad_negative = torch.dot(flat, n.neg_().add_(e).reshape(-1)).reshape(1)
-        slope = p.mul_(2 * positive).add_(e.mul_(negative)).add_(_XIELU_BETA)
+        slope = p.mul_(2 * positive).add_(e.mul_(negative)).add_(XIELU_BETA)
         return slope.mul_(grad), grad_positive, grad_negative
+
+
+Mask = Tensor | BlockMask
+"""What a query may look at: dense [B, 1, T, T] on a CPU, blocks that FlexAttention skips on a GPU."""
+
+
+def attention_mask(documents_BT: Tensor) -> Mask:
+    """Attention within documents, in the form that the device's kernel takes."""
+    if documents_BT.is_cuda:
+        return document_blocks(documents_BT)
+    return document_mask(documents_BT)
 
 
 def document_mask(documents_BT: Tensor) -> Tensor:  # -> bool [B, 1, T, T]
@@ -217,6 +255,32 @@ def document_mask(documents_BT: Tensor) -> Tensor:  # -> bool [B, 1, T, T]
     length = documents_BT.shape[1]
     causal_TT = torch.ones(length, length, dtype=torch.bool, device=documents_BT.device).tril()
     return ((documents_BT[:, :, None] == documents_BT[:, None, :]) & causal_TT)[:, None]
+
+
+def document_blocks(documents_BT: Tensor) -> BlockMask:
+    """The same as blocks of 128 x 128, of which most are empty where documents are short."""
+    rows, length = documents_BT.shape
+
+    def allowed(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return (q >= k) & (documents_BT[b, q] == documents_BT[b, k])
+
+    return create_block_mask(allowed, rows, None, length, length, device=documents_BT.device)
+
+
+def attend(q_BHTC: Tensor, k_BKTC: Tensor, v_BKTC: Tensor, mask: Mask | None) -> Tensor:  # -> [B, H, T, C]
+    """Grouped-query attention under a mask; causal without one."""
+    grouped = q_BHTC.shape[1] != k_BKTC.shape[1]
+    if isinstance(mask, BlockMask):
+        return _flex_attention()(q_BHTC, k_BKTC, v_BKTC, block_mask=mask, enable_gqa=grouped)
+    return F.scaled_dot_product_attention(
+        q_BHTC, k_BKTC, v_BKTC, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _flex_attention() -> Any:
+    """FlexAttention is a kernel only when compiled; inside a compiled model the call is part of its graph."""
+    return torch.compile(flex_attention, dynamic=False) if torch.cuda.is_available() else flex_attention
 
 
 def rotary(positions_BT: Tensor, width: int, theta: float) -> tuple[Tensor, Tensor]:
@@ -233,107 +297,14 @@ def rotate(x_BTHC: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
 
 
-def export_transformers(
-    model: Apertus,
-    folder: Path,
-    *,
-    begin: int,
-    end: int,
-    padding: int | None = None,
-    context: int,
-    tokenizer: str | None = None,
-) -> None:
-    """Publish a folder that `transformers.ApertusForCausalLM.from_pretrained` loads, with the same logits.
-
-    Args:
-        model: what to export; weights keep their dtype.
-        folder: must not exist.
-        begin, end: ids of BoD and EoD.
-        padding: id of a padding token, if there is one. Never EoD: transformers gives the padding token's embedding
-            no gradient, so fine-tuning could not learn where documents end.
-        context: longest text in tokens that the model was trained on.
-        tokenizer: content of the tokenizer's JSON file, to ship with the weights.
-    """
-    from safetensors.torch import save_file
-
-    shape = model.shape
-    weights = {}
-    for name, tensor in model.state_dict().items():
-        weights[name if name.startswith("lm_head.") else f"model.{name}"] = tensor.detach().cpu().contiguous()
-    dtype = model.lm_head.weight.dtype
-    for layer in range(shape.layers):  # constants that transformers keeps beside the two learned scalars
-        weights[f"model.layers.{layer}.mlp.act_fn.beta"] = torch.tensor(_XIELU_BETA, dtype=dtype)
-        weights[f"model.layers.{layer}.mlp.act_fn.eps"] = torch.tensor(-1e-6, dtype=dtype)
-    config = {
-        "architectures": ["ApertusForCausalLM"],
-        "model_type": "apertus",
-        "vocab_size": shape.vocab_size,
-        "hidden_size": shape.dim,
-        "intermediate_size": shape.ffn,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.kv_heads,
-        "hidden_act": "xielu",
-        "max_position_embeddings": context,
-        "initializer_range": shape.init_std,
-        "rms_norm_eps": shape.norm_eps,
-        "rope_parameters": {"rope_type": "default", "rope_theta": shape.rope_theta},
-        "attention_bias": False,
-        "tie_word_embeddings": False,
-        "bos_token_id": begin,
-        "eos_token_id": end,
-        "pad_token_id": padding,
-        "dtype": str(dtype).removeprefix("torch."),
-    }
-    with publish_folder(folder) as draft:
-        save_file(weights, draft / "model.safetensors", metadata={"format": "pt"})
-        _write_json(draft / "config.json", config)
-        if tokenizer is not None:
-            (draft / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
-            names = {entry["id"]: entry["content"] for entry in json.loads(tokenizer)["added_tokens"]}
-            special = {"bos_token": names.get(begin), "eos_token": names.get(end)}
-            if padding is not None:
-                special["pad_token"] = names.get(padding)
-            _write_json(draft / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **special})
+def assign(parameter: Tensor, whole: Tensor) -> None:
+    """Copy a whole tensor into a parameter, of which a sharded one keeps its part."""
+    if isinstance(parameter, DTensor):
+        # every worker has the same whole tensor, so nothing needs to be sent
+        whole = whole.to(parameter.device)
+        whole = distribute_tensor(whole, parameter.device_mesh, parameter.placements, src_data_rank=None)
+    parameter.copy_(whole)
 
 
-def load_transformers(folder: Path) -> Apertus:
-    """A model from a folder of `transformers` weights (config.json and one model.safetensors).
-
-    Raises:
-        TrainError: the folder holds another architecture, or a variant of it that this model has not.
-    """
-    from safetensors.torch import load_file
-
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        weights = load_file(folder / "model.safetensors")
-    except (OSError, ValueError) as error:
-        raise TrainError(f"{folder}: no readable config.json and model.safetensors ({error})") from error
-    rope = config.get("rope_parameters") or {}
-    if config.get("model_type") != "apertus" or rope.get("rope_type") != "default":
-        raise TrainError(
-            f"{folder}: model_type {config.get('model_type')!r} with rope {rope.get('rope_type')!r};"
-            " this trainer loads Apertus with default rope"
-        )
-    model = Apertus(
-        ModelShape(
-            vocab_size=config["vocab_size"],
-            layers=config["num_hidden_layers"],
-            dim=config["hidden_size"],
-            ffn=config["intermediate_size"],
-            heads=config["num_attention_heads"],
-            kv_heads=config["num_key_value_heads"],
-            rope_theta=rope["rope_theta"],
-            norm_eps=config["rms_norm_eps"],
-            init_std=config["initializer_range"],
-        )
-    )
-    ours = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
-    constants = (".mlp.act_fn.beta", ".mlp.act_fn.eps")
-    model.load_state_dict({name: tensor for name, tensor in ours.items() if not name.endswith(constants)})
-    return model
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+def _softplus_inverse(value: float) -> float:
+    return math.log(math.expm1(value))

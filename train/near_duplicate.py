@@ -222,7 +222,7 @@ def _characters() -> _Characters:
             kinds[code] = _SPACE
         bases[code] = not unicodedata.combining(character)
         if major in "LNSM":
-            # composition is what the NFC of a text adds to the NFD of its characters, so only the latter is context-free
+            # decomposed, since whether characters compose depends on their neighbours
             fold = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold())
             lengths[code] = len(fold)
             if len(fold) == 1:
@@ -245,4 +245,4 @@ def _characters() -> _Characters:
 
 @functools.lru_cache(maxsize=1)
 def _letter_powers() -> NDArray[np.uint64]:
-    return np.cumprod(np.full(_LONGEST, _BASE, dtype=np.uint64))
+    return np.cumprod(np.full(_LONGEST, _BASE, dtype=np.uint64), dtype=np.uint64)

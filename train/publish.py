@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_PREFIX = ".tmp-"
+TEMPORARY = ".tmp-"
+"""How the names begin of what is not whole yet."""
 
 
 @contextmanager
@@ -22,7 +23,7 @@ def publish_folder(folder: Path) -> Iterator[Path]:
     `folder` must not exist: a published folder is never written again.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = folder.parent / f"{_PREFIX}{os.getpid()}-{folder.name}"
+    draft = folder.parent / f"{TEMPORARY}{os.getpid()}-{folder.name}"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
     try:
@@ -39,7 +40,7 @@ def publish_folder(folder: Path) -> Iterator[Path]:
 def publish_text(path: Path, text: str) -> None:
     """Write a whole text file, replacing an older one in a single step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.parent / f"{_PREFIX}{os.getpid()}-{path.name}"
+    draft = path.parent / f"{TEMPORARY}{os.getpid()}-{path.name}"
     draft.write_text(text, encoding="utf-8")
     _sync(draft)
     draft.replace(path)
@@ -48,7 +49,7 @@ def publish_text(path: Path, text: str) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove the unfinished files and folders that a killed run left in `folder`."""
-    for path in folder.glob(f"{_PREFIX}*"):
+    for path in folder.glob(f"{TEMPORARY}*"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:

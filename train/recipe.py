@@ -12,12 +12,13 @@ import json
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from train.errors import TrainError
 from train.goldfish import Goldfish, Variant
+from train.schedule import BatchSize
 
 SHIPPED = Path(__file__).parent / "recipes"
 
@@ -44,6 +45,16 @@ class TokenizerSection(_Section):
     """Token after each document (EoD)."""
 
 
+class StageSection(_Section):
+    """A part of a curriculum."""
+
+    name: str
+    from_tokens: int = Field(default=0, ge=0)
+    """Tokens of the run before it."""
+    weights: dict[str, Annotated[float, Field(ge=0)]]
+    """Share of each source of the corpus, in any unit."""
+
+
 class DataSection(_Section):
     """How tokens become rows."""
 
@@ -55,17 +66,33 @@ class DataSection(_Section):
     """Share of documents held out, by the hash of their key."""
     validation_rows: int = Field(default=64, ge=1)
     """Rows of the held-out documents to evaluate on, at most."""
+    stages: tuple[StageSection, ...] = ()
+    """Mixture of the corpus' sources, by stages; without it, every document comes once per epoch."""
+
+    @model_validator(mode="after")
+    def _ascends(self) -> DataSection:
+        rows = [stage.from_tokens // self.length for stage in self.stages]
+        if rows and (rows[0] != 0 or rows != sorted(set(rows))):
+            starts = [stage.from_tokens for stage in self.stages]
+            raise ValueError(
+                f"stages must begin at 0 tokens and each a row or more later than the last, not at {starts}"
+            )
+        for stage in self.stages:
+            if not any(weight > 0 for weight in stage.weights.values()):
+                raise ValueError(f"stage {stage.name!r} needs a source with a weight above zero")
+        return self
 
 
 class GoldfishSection(_Section):
     """Which targets are left out of the loss: 50 and 50 in Apertus, k=4 and h=13 in the original paper."""
 
     variant: Variant = Variant.DEFAULT
-    """`default` (per document, order-sensitive), `reference` (the published one, bit for bit) or `off`."""
+    """`default` (per document, order-sensitive), `near-duplicate` (the same over normalised words, so that copies in
+    other line breaks, spacing or case hide the same), `reference` (the published one, bit for bit) or `off`."""
     k: int = Field(default=50, ge=2)
     """One target in k is left out."""
     h: int = Field(default=50, ge=1)
-    """Tokens whose hash decides, the target included."""
+    """Tokens, or words, whose hash decides, the decided one included."""
 
 
 class ModelSection(_Section):
@@ -125,8 +152,10 @@ class TrainingSection(_Section):
     steps: int = Field(ge=1)
     rows: int = Field(ge=1)
     """Rows of a step, over all workers."""
+    double_rows_at: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Steps from which on a step has twice the rows."""
     micro_rows: int | None = Field(default=None, ge=1)
-    """Rows that go through the model at once; gradients of a step add up. None: all."""
+    """Rows that go through a worker's model at once; gradients of a step add up. None: all of the worker's."""
     seed: int = 0
     """Of the first weights."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -137,12 +166,23 @@ class TrainingSection(_Section):
     """CPU threads; a fixed number gives the same bits on machines with other numbers of cores. None: torch's choice."""
     compile: bool = False
     """torch.compile: 1.5 to 3 times faster steps for a minute or two at the start; needs a C++ compiler."""
+    recompute: bool = False
+    """Activation checkpointing: a third more arithmetic for a fraction of the memory, and the same bits."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """Under torchrun: `ddp` has the whole model on each worker, `fsdp` a part of each layer."""
 
     @model_validator(mode="after")
     def _divides(self) -> TrainingSection:
         if self.micro_rows and self.rows % self.micro_rows:
             raise ValueError(f"rows {self.rows} must be a multiple of micro_rows {self.micro_rows}")
+        if list(self.double_rows_at) != sorted(set(self.double_rows_at)):
+            raise ValueError(f"double_rows_at must ascend, not {list(self.double_rows_at)}")
         return self
+
+    @property
+    def batch_size(self) -> BatchSize:
+        """Rows of each step."""
+        return BatchSize(self.rows, self.double_rows_at)
 
 
 class CheckpointSection(_Section):
@@ -259,9 +299,16 @@ def _explain(error: ValidationError) -> Iterator[str]:
 
 
 def _valid_names(sections: list[str]) -> list[str]:
-    model: type[BaseModel] = Recipe
+    model: Any = Recipe
     for section in sections:
+        if section.isdigit():
+            continue  # a place in a list of sections
         annotation = model.model_fields[section].annotation
-        assert isinstance(annotation, type)
-        model = annotation
+        model = next((part for part in (annotation, *get_args(annotation)) if _is_section(part)), None)
+        if model is None:
+            return []
     return list(model.model_fields)
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, _Section)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,11 @@ def derive_key(seed: int, number: int) -> int:
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
 
 
-def _walk(numbers, size, rounds, turn):  # type: ignore[no-untyped-def]
+_Numbers = NDArray[np.uint64]
+_Turn = Callable[[_Numbers, _Numbers, np.uint64, np.uint64], tuple[_Numbers, _Numbers]]
+
+
+def _walk(numbers: NDArray[np.int64], size: int, rounds: list[tuple[int, int]], turn: _Turn) -> NDArray[np.int64]:
     half = max(1, (max(size - 1, 1).bit_length() + 1) // 2)
     mask = np.uint64((1 << half) - 1)
     keys = [np.uint64(derive_key(key, number)) for key, number in rounds]
@@ -54,9 +59,9 @@ def _walk(numbers, size, rounds, turn):  # type: ignore[no-untyped-def]
     return result.astype(np.int64)
 
 
-def _forward(left, right, key, mask):  # type: ignore[no-untyped-def]
+def _forward(left: _Numbers, right: _Numbers, key: np.uint64, mask: np.uint64) -> tuple[_Numbers, _Numbers]:
     return right, left ^ (mix(right ^ key) & mask)
 
 
-def _backward(left, right, key, mask):  # type: ignore[no-untyped-def]
+def _backward(left: _Numbers, right: _Numbers, key: np.uint64, mask: np.uint64) -> tuple[_Numbers, _Numbers]:
     return right ^ (mix(left ^ key) & mask), left

@@ -143,7 +143,7 @@ def open_cache(corpus: Corpus, tokenizer: DocumentTokenizer, folder: Path, mask:
     withdrawn since.
     """
     _prepare(folder, keep=corpus.root)
-    cache = folder / _cache_name(corpus.root, tokenizer, mask)
+    cache = cache_folder(folder, corpus.root, tokenizer.digest, mask)
     if not (cache / "tokens.bin").exists():
         shutil.rmtree(cache, ignore_errors=True)  # a cache of this root that had been retired
         _build_cache(corpus, tokenizer, cache, mask if mask and mask.variant is Variant.NEAR_DUPLICATE else None)
@@ -168,7 +168,7 @@ def reopen_cache(
             "use another --out, or --restart to begin anew in this one"
         )
     _prepare(folder, keep=root)
-    cache = folder / _cache_name(root, tokenizer, mask)
+    cache = cache_folder(folder, root, tokenizer.digest, mask)
     if not (cache / "tokens.bin").exists():
         raise TrainError(
             f"{cache}: the tokens that the run began with are gone, and the corpus has had documents withdrawn since; "
@@ -176,6 +176,13 @@ def reopen_cache(
         )
     _bury(TokenCache(cache), chain)
     return TokenCache(cache)
+
+
+def cache_folder(folder: Path, root: str, tokenizer_sha256: str, mask: Goldfish | None) -> Path:
+    """Where in `folder` the cache of a corpus root lies; the near-duplicate mask is part of it."""
+    name = f"tokens-{root[:16]}-{tokenizer_sha256[:16]}"
+    near = mask is not None and mask.variant is Variant.NEAR_DUPLICATE
+    return folder / (f"{name}-{mask.variant}-{mask.k}-{mask.h}" if mask and near else name)
 
 
 def retractions_since(corpus: Corpus, root: str) -> list[Corpus] | None:
@@ -215,11 +222,6 @@ def order_hash(identity: str | None, text: str) -> int:
     """64-bit hash of a document's key: its id, or its text where the source gave it none."""
     content = f"id:{identity}" if identity else f"text:{text}"
     return int.from_bytes(hashlib.blake2b(content.encode("utf-8", "replace"), digest_size=8).digest(), "big")
-
-
-def _cache_name(root: str, tokenizer: DocumentTokenizer, mask: Goldfish | None) -> str:
-    name = f"tokens-{root[:16]}-{tokenizer.digest[:16]}"
-    return f"{name}-{mask.variant}-{mask.k}-{mask.h}" if mask and mask.variant is Variant.NEAR_DUPLICATE else name
 
 
 def _prepare(folder: Path, keep: str) -> None:
@@ -281,8 +283,8 @@ def _build_cache(corpus: Corpus, tokenizer: DocumentTokenizer, cache: Path, mask
                 for first_row, ids, texts, sources in _read_shard(shard):
                     if mask:
                         encoded, offsets = tokenizer.encode_with_offsets(texts)
-                        for document in dropped_tokens(texts, offsets, mask.k, mask.h):
-                            np.pad(document, 1).astype(np.uint8).tofile(dropped)  # BoD and EoD stay
+                        for masked in dropped_tokens(texts, offsets, mask.k, mask.h):
+                            np.pad(masked, 1).astype(np.uint8).tofile(dropped)  # BoD and EoD stay
                     else:
                         encoded = tokenizer.encode(texts)
                     lengths = np.array([len(document) + 2 for document in encoded], dtype=np.int64)

@@ -47,8 +47,10 @@ def reference_in_plain_integers(rows: list[list[int]], k: int, h: int) -> list[l
 
 
 def ours_in_plain_integers(rows: list[list[int]], documents: list[list[int]], k: int, h: int) -> list[list[bool]]:
-    """The definition: hash of the window within the document, highest weight first, then the finaliser but its last step,
-    which leaves the high bits that decide as they are."""
+    """The definition: hash of the window within the document, highest weight first, then the finaliser.
+
+    But for its last step, which leaves the high bits, which decide, as they are.
+    """
     masks = []
     for row, owners in zip(rows, documents, strict=True):
         mask = []

@@ -1,6 +1,5 @@
 """Near-duplicate Goldfish: words held against a slow oracle, and copies that look different hide the same words."""
 
-# ruff: noqa: E402 - without torch nothing below the skip must be imported
 from __future__ import annotations
 
 import itertools

@@ -38,7 +38,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_name(recipe_path: Path) -> N
     [
         ("training.steps=many", "training.steps: Input should be a valid integer"),
         ("training.steps=0", "training.steps: Input should be greater than or equal to 1, not 0"),
-        ("goldfish.variant=golden", "'default', 'reference' or 'off', not 'golden'"),
+        ("goldfish.variant=golden", "'near-duplicate' or 'off', not 'golden'"),
         ("model.heads=5", "dim 32 must be an even multiple of heads 5"),
         ("model.kv_heads=3", "heads 4 must be a multiple of kv_heads 3"),
         ("training.micro_rows=3", "rows 4 must be a multiple of micro_rows 3"),

@@ -30,7 +30,7 @@ def steps(
     of the data follows from them. Documents withdrawn while the run went on count until they were masked.
     """
     from manifests.ask import QuestionError
-    from pipeline.sources import locate
+    from pipeline.intake import locate
 
     _need_torch()
     from train.steps import find_steps, render

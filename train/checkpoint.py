@@ -27,7 +27,7 @@ from torch.distributed.tensor import DTensor
 
 from train.distributed import World
 from train.errors import TrainError
-from train.publish import TEMPORARY, publish_folder, remove_leftovers
+from train.publish import TEMPORARY, publish_folder
 
 FORMAT = 2
 
@@ -171,12 +171,11 @@ class CheckpointWriter:
 
 
 def latest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest published checkpoint in `folder`, or None; leftovers of a killed run are removed.
+    """The newest published checkpoint in `folder`, or None.
 
     Raises:
         TrainError: its description cannot be read.
     """
-    remove_leftovers(folder)
     published = _published(folder)
     return read_checkpoint(published[-1]) if published else None
 

@@ -66,7 +66,7 @@ def find_steps(corpus: str | Path, site: str, checkpoint: str | Path, *, locate:
         corpus: the corpus; a newer version of it than the run's will do.
         site: a host (with its subdomains), a `host:port` or a URL, as `fairtrove ask` takes it.
         checkpoint: folder of a checkpoint, or of a run, whose newest one then counts.
-        locate: `pipeline.sources.locate`.
+        locate: `pipeline.intake.locate`.
 
     Raises:
         TrainError: no checkpoint is there, its document table is gone, or it was not trained on this corpus.
@@ -139,7 +139,7 @@ def _open(path: Path) -> Checkpoint:
     if (path / "checkpoint.json").exists():
         return read_checkpoint(path.resolve())
     for folder in (path, path / "checkpoints"):
-        if (found := latest_checkpoint(folder.resolve()) if any(folder.glob("step-*")) else None) is not None:
+        if (found := latest_checkpoint(folder.resolve())) is not None:
             return found
     raise TrainError(f"{path}: no checkpoint here; give OUT of a run, or OUT/checkpoints/step-…")
 

@@ -42,12 +42,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from manifests.audit import audit
 from manifests.corpus import Corpus, open_corpus
+from manifests.files import file_sha256
 from manifests.schema import FairtroveError
 from train.checkpoint import Checkpoint, latest_checkpoint
 from train.distributed import World, join_world
 from train.errors import TrainError
 from train.metrics import MetricsFile, metric_lines
-from train.publish import publish_text
+from train.publish import publish_text, remove_leftovers
 from train.recipe import PROLONGABLE, Recipe, load_recipe
 from train.remote import local_corpus
 from train.run import START_ANEW, Inputs, Run
@@ -91,6 +92,7 @@ def train(
         with _only_run_in(out) if world.first else nullcontext():
             if restart:
                 world.on_first(lambda: _discard(out))
+            world.on_first(lambda: remove_leftovers(out / "checkpoints"))
             return _resume_or_begin(recipe, recipe_file, corpus, out, world, console)
 
 
@@ -193,7 +195,8 @@ def _check_corpus(corpus: Corpus, out: Path, console: Console) -> None:
         raise TrainError(f"{corpus.path}: the corpus holds no documents; curate one with a recipe that keeps some")
     record = out / "audited.txt"
     audited = record.read_text(encoding="utf-8").split() if record.exists() else []
-    if corpus.root not in audited:
+    digest = file_sha256(corpus.manifest / "run.json")  # binds every file of the version
+    if digest not in audited:
         result = audit(corpus)
         failed = [check for check in result.checks if not check.passed]
         if failed:
@@ -201,7 +204,7 @@ def _check_corpus(corpus: Corpus, out: Path, console: Console) -> None:
                 f"{corpus.path}: fails its audit ({', '.join(check.name for check in failed)}); "
                 f"`fairtrove audit {corpus.path}` says where; nothing is trained on it"
             )
-        publish_text(record, "".join(f"{root}\n" for root in [*audited, corpus.root]))
+        publish_text(record, "".join(f"{line}\n" for line in [*audited, digest]))
     console.print(
         f"corpus    v{corpus.version}, root {corpus.root[:16]}…, audited, {len(corpus.shards)} shards verified",
         highlight=False,

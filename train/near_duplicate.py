@@ -32,6 +32,7 @@ import regex
 from numpy.typing import NDArray
 
 from train.goldfish import finalise, keep_symbols
+from train.shuffle import mix
 
 _SEPARATOR, _LETTER, _ALONE, _EXTENDER, _JOINT, _SPACE, _LINE_BREAK = range(7)
 
@@ -153,10 +154,14 @@ def _hash_words(codes: NDArray, kinds: NDArray, starts: NDArray, ends: NDArray) 
         folded = _expand(letters, folded, lengths)
         first = np.append(0, np.cumsum(lengths, dtype=np.int64))[first]
         sizes = np.diff(first, append=len(folded))
-    bases = np.cumsum(table.bases[folded], dtype=np.int32)
+    is_base = table.bases[folded]
+    bases = np.cumsum(is_base, dtype=np.int32)
     place = bases - np.repeat(bases[first], sizes)
     terms = folded.astype(np.uint64)
     terms += np.uint64(1)
+    if not is_base.all():
+        marks = np.flatnonzero(~is_base)
+        terms[marks] = mix(terms[marks])  # else å and î were equal: what they are short of in the letter is in the mark
     terms *= _letter_powers()[place & (_LONGEST - 1)]
     hashes = np.add.reduceat(terms, first)
     finalise(hashes, out=np.empty_like(hashes))

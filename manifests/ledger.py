@@ -10,11 +10,12 @@ Cost, measured on 22,000 documents through five stages: see `ledger` in `tests/b
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from manifests import merkle, trail
@@ -46,14 +47,15 @@ def document_key(identifier: str | None, task: str, file_row: int) -> bytes:
     FineWeb's ids are `<urn:uuid:…>`: an owner who has the id computes the key without us.
     """
     if identifier:
-        uuid = _URN_UUID.fullmatch(identifier)
-        if uuid:
-            return bytes.fromhex("".join(uuid.groups()))
+        if len(identifier) == 47 and identifier.startswith("<urn:uuid:"):
+            uuid = _URN_UUID.fullmatch(identifier)
+            if uuid:
+                return bytes.fromhex(identifier[10:46].replace("-", ""))
         return sha256(b"id\0" + identifier.encode("utf-8", "surrogatepass")).digest()[:16]
     return sha256(b"row\0%b\0%d" % (task.encode(), file_row)).digest()[:16]
 
 
-_URN_UUID = re.compile("<urn:uuid:" + "-".join(f"([0-9a-fA-F]{{{length}}})" for length in (8, 4, 4, 4, 12)) + ">")
+_URN_UUID = re.compile("<urn:uuid:" + "-".join(f"[0-9a-fA-F]{{{length}}}" for length in (8, 4, 4, 4, 12)) + ">")
 
 
 def evidence_id(task: str, leaf: bytes) -> int:
@@ -67,6 +69,77 @@ def row_mark(key: bytes, file_row: int) -> int:
     return int.from_bytes(sha256(key + file_row.to_bytes(8, "big")).digest(), "big")
 
 
+class Outcome:
+    """What some rows have in common so far: the stages that they met, and what each said of them.
+
+    Outcomes form a tree with the row not yet read at its root. A corpus has few, and each entry points to its own: a
+    stage's answer costs a row one look-up, and every count is a sum over the tree, taken once at the end.
+
+    Attributes:
+        shorter: the same without the last stage; None at the root.
+        trail: see `manifests.trail`.
+        rows, text_bytes, marks: of the rows that ended here; a mark is the digest that `row_mark` takes as a number.
+    """
+
+    __slots__ = (
+        "_known",
+        "action",
+        "language",
+        "longer",
+        "marks",
+        "reason",
+        "rows",
+        "shorter",
+        "stage",
+        "text_bytes",
+        "trail",
+    )
+
+    def __init__(
+        self, shorter: Outcome | None, stage: str, action: str, reason: str, language: str | None, trail: str
+    ) -> None:
+        self.shorter = shorter
+        self.stage = stage
+        self.action = action
+        self.reason = reason
+        self.language = language
+        self.trail = trail
+        self.longer: dict[tuple[str, str, str, str | None], Outcome] = {}
+        self._known: dict[tuple[str, str, str, str | None], Outcome] = {}
+        self.rows = 0
+        self.text_bytes = 0
+        self.marks: list[bytes] = []
+
+    def after(self, stage: str, action: str, reason: str, language: str | None) -> Outcome:
+        """This outcome and one more answer.
+
+        Raises:
+            ValueError: the reason is not in the closed set.
+        """
+        said = (stage, action, reason, language)
+        longer = self._known.get(said)
+        if longer is None:
+            words = (stage, str(action), str(Reason(reason)), language)  # members of enums and their words are the same
+            longer = self.longer.get(words)
+            if longer is None:
+                longer = Outcome(self, *words, trail.extend(self.trail, words[2], language))
+                self.longer[words] = longer
+            self._known[said] = longer
+        return longer
+
+    def end(self, text_bytes: int, mark: bytes) -> None:
+        """Note that a row ended here."""
+        self.rows += 1
+        self.text_bytes += text_bytes
+        self.marks.append(mark)
+
+    def walk(self) -> Iterator[Outcome]:
+        """This outcome and all longer ones."""
+        yield self
+        for longer in self.longer.values():
+            yield from longer.walk()
+
+
 @dataclass(slots=True)
 class Entry:
     """One row of an input file as the ledger knows it.
@@ -78,7 +151,7 @@ class Entry:
         path: path and query of the URL.
         text_bytes: UTF-8 length of the text as read.
         redactions: by type, set when a stage reports counts.
-        trail: what each stage so far said of it; see `manifests.trail`.
+        outcome: what the stages so far said of it; None before it was read.
     """
 
     file_row: int
@@ -87,15 +160,7 @@ class Entry:
     path: str | None
     text_bytes: int
     redactions: Mapping[str, int] | None = None
-    trail: str = ""
-    _mark: int = field(default=-1)
-
-    @property
-    def mark(self) -> int:
-        """What this row adds to a multiset hash."""
-        if self._mark < 0:
-            self._mark = row_mark(self.key, self.file_row)
-        return self._mark
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +206,9 @@ class Ledger:
         self._decisions: list[tuple[Any, ...]] = []
         self._kept: list[tuple[Any, ...]] = []
         self._evidence: dict[tuple[str, Any], int] = {}
-        self._tally: dict[tuple[str, str, str, str | None], list[int]] = {}
-        self._trails: dict[tuple[str, str, str | None], str] = {}
+        self._unread = Outcome(None, "", "", "", None, "")
+        self._keys: list[bytes] = []
+        self._swapped = False
 
     def record(
         self,
@@ -162,31 +228,27 @@ class Ledger:
             )
         if stage not in self._position:
             raise ConservationError(f"{self.task}: stage {stage} is not among this task's stages")
-        opening = stage == Stage.INTAKE
-        tally, trails = self._tally, self._trails
-        for entry, decision, language in zip(entries, decisions, languages, strict=True):
-            action, reason = str(decision.action), str(decision.reason)
-            if opening:
+        if stage == Stage.INTAKE:
+            for entry in entries:
                 self._open(entry)
-            self._expect_open(entry, stage)
-            outcome = (stage, action, reason, language)
-            cell = tally.get(outcome)
-            if cell is None:
-                Reason(reason)  # refuses a word that is not in the closed set
-                cell = tally[outcome] = [0, 0, 0]
-            cell[0] += 1
-            cell[1] += entry.text_bytes
-            cell[2] += entry.mark
-            longer = trails.get((entry.trail, reason, language))
-            if longer is None:
-                longer = trails[entry.trail, reason, language] = trail.extend(entry.trail, reason, language)
-            entry.trail = longer
+        state, rows = self._state, len(self._state)
+        outcome = decided = after = None
+        label: str | None = None
+        for entry, decision, language in zip(entries, decisions, languages, strict=True):
+            if entry.file_row >= rows or state[entry.file_row] != _OPEN:
+                self._refuse(entry, stage)
+            # Rows that share outcome, decision and label come in runs: stages answer most rows with one shared object.
+            if decision is not decided or entry.outcome is not outcome or language != label or after is None:
+                outcome, decided, label = entry.outcome, decision, language
+                after = (outcome or self._unread).after(stage, decision.action, decision.reason, language)
+            entry.outcome = after
             if decision.counts:
                 entry.redactions = dict(sorted(decision.counts.items()))
-            if action != "keep":
-                if action == "exclude":
-                    self._state[entry.file_row] = _EXCLUDED
-                self._write(stage, entry, action, reason, decision, language)
+            if after.action != "keep":
+                if after.action == "exclude":
+                    state[entry.file_row] = _EXCLUDED
+                    self._end(entry, after)
+                self._write(entry, after, decision)
 
     def keep(
         self,
@@ -203,8 +265,11 @@ class Ledger:
         Raises:
             ConservationError: the row was not open: excluded before, written already, or never read.
         """
-        self._expect_open(entry, "the writer")
+        if entry.file_row >= len(self._state) or self._state[entry.file_row] != _OPEN:
+            self._refuse(entry, "the writer")
         self._state[entry.file_row] = _KEPT
+        outcome = entry.outcome or self._unread
+        self._end(entry, outcome)
         self._kept.append(
             (
                 entry.rhost or "",
@@ -217,7 +282,7 @@ class Ledger:
                 language,
                 license,
                 entry.redactions,
-                entry.trail,
+                outcome.trail,
             )
         )
 
@@ -256,38 +321,44 @@ class Ledger:
     def _open(self, entry: Entry) -> None:
         row = entry.file_row
         if row >= len(self._state):
-            self._state.extend(bytes(max(row + 1 - len(self._state), 4096)))
+            more = max(row + 1 - len(self._state), 4096)
+            self._state.extend(bytes(more))
+            self._keys.extend([b""] * more)
         if self._state[row] != _UNSEEN:
             raise ConservationError(f"{self.task}: row {row} was read twice")
         self._state[row] = _OPEN
+        self._keys[row] = entry.key
 
-    def _expect_open(self, entry: Entry, where: str) -> None:
+    def _end(self, entry: Entry, outcome: Outcome) -> None:
+        row, key = entry.file_row, entry.key
+        if key != self._keys[row]:
+            self._swapped = True
+        outcome.end(entry.text_bytes, sha256(key + row.to_bytes(8, "big")).digest())
+
+    def _refuse(self, entry: Entry, where: str) -> None:
         state = self._state[entry.file_row] if entry.file_row < len(self._state) else _UNSEEN
-        if state != _OPEN:
-            what = {_UNSEEN: "was never read", _KEPT: "is already written", _EXCLUDED: "is already excluded"}[state]
-            raise ConservationError(f"{self.task}: row {entry.file_row} {what}, and {where} met it (again)")
+        what = {_UNSEEN: "was never read", _KEPT: "is already written", _EXCLUDED: "is already excluded"}[state]
+        raise ConservationError(f"{self.task}: row {entry.file_row} {what}, and {where} met it (again)")
 
-    def _write(
-        self, stage: str, entry: Entry, action: str, reason: str, decision: DecisionLike, language: str | None
-    ) -> None:
+    def _write(self, entry: Entry, outcome: Outcome, decision: DecisionLike) -> None:
         interned = None
         if decision.evidence is not None:
-            interned = self._evidence.setdefault((stage, decision.evidence), len(self._evidence))
+            interned = self._evidence.setdefault((outcome.stage, decision.evidence), len(self._evidence))
         self._decisions.append(
             (
                 entry.rhost or "",
                 entry.key,
                 entry.file_row,
-                self._position[stage],
+                self._position[outcome.stage],
                 entry.path,
-                stage,
-                action,
-                reason,
+                outcome.stage,
+                outcome.action,
+                outcome.reason,
                 interned,
                 decision.score,
-                language,
+                outcome.language,
                 entry.text_bytes,
-                entry.trail,
+                outcome.trail,
             )
         )
 
@@ -312,14 +383,8 @@ class Ledger:
                 f"{self.task}: {open_rows} rows were neither kept nor excluded, the first is {state.index(_OPEN)}: "
                 "a stage swallowed them"
             )
-        read = self._sum_marks(lambda stage, action: stage == Stage.INTAKE)
-        excluded = self._sum_marks(lambda stage, action: action == "exclude")
-        kept = sum(int.from_bytes(sha256(row[1] + row[2].to_bytes(8, "big")).digest(), "big") for row in self._kept)
-        if (read - excluded - kept) % MODULUS:
+        if self._swapped:
             raise ConservationError(f"{self.task}: the rows kept and excluded are not the rows read")
-
-    def _sum_marks(self, chosen: Any) -> int:
-        return sum(cell[2] for (stage, action, _, _), cell in self._tally.items() if chosen(stage, action))
 
     def _evidence_table(self) -> tuple[pa.Table, dict[int, int], dict[int, bytes]]:
         """The table, by content; each interned piece's number; and each number's leaf, in the table's order."""
@@ -375,8 +440,25 @@ class Ledger:
         )
 
     def _counts(self) -> list[Count]:
+        tally: dict[tuple[str, str, str, str | None], list[int]] = {}
+        for ended in self._unread.walk():
+            mark = _sum(ended.marks)
+            outcome: Outcome | None = ended
+            while ended.rows and outcome is not None and outcome.shorter is not None:
+                words = (outcome.stage, outcome.action, outcome.reason, outcome.language)
+                cell = tally.setdefault(words, [0, 0, 0])
+                cell[0] += ended.rows
+                cell[1] += ended.text_bytes
+                cell[2] += mark
+                outcome = outcome.shorter
         counts = [
             Count(self._position[stage], stage, action, reason, language, rows, text_bytes, mark % MODULUS)
-            for (stage, action, reason, language), (rows, text_bytes, mark) in self._tally.items()
+            for (stage, action, reason, language), (rows, text_bytes, mark) in tally.items()
         ]
         return sorted(counts, key=lambda count: (count.position, count.action, count.reason, count.language or ""))
+
+
+def _sum(marks: Sequence[bytes]) -> int:
+    """Sum of 256-bit numbers in network order."""
+    words = np.frombuffer(b"".join(marks), dtype=">u4").reshape(-1, 8).sum(axis=0, dtype=np.uint64)
+    return sum(int(word) << 32 * (7 - place) for place, word in enumerate(words))

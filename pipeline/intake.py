@@ -10,7 +10,8 @@ import contextlib
 import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,8 +32,16 @@ from pipeline.rows import Row, expect_shallow
 class SourceDocument(Document):
     """A document that knows which row of which file it is; any datatrove step takes it as a `Document`."""
 
-    __slots__ = ("entry",)
+    __slots__ = ("entry", "text_read", "utf8")
     entry: Entry
+    text_read: str
+    utf8: memoryview | None
+
+    def encoded(self) -> bytes | memoryview:
+        """UTF-8 bytes of the text: those that were read, unless a stage has altered it since."""
+        if self.utf8 is not None and self.text is self.text_read:
+            return self.utf8
+        return self.text.encode()
 
 
 class Intake(PipelineStep):
@@ -52,6 +61,8 @@ class Intake(PipelineStep):
         self.source = source
         self.limit = limit
         self.task = file.task
+        self._limit = source.max_document_bytes
+        self._language = source.language.split("_") if source.language else None
         self.recorder: Recorder | None = None
         self.cpu_seconds = 0.0
         self.rows = 0
@@ -77,7 +88,8 @@ class Intake(PipelineStep):
                 if batch is None:
                     break
                 self._rows_read += len(batch)
-                pairs = [self._admit(row) for row in batch]
+                pairs = self._admit_all(batch)
+                self.text_bytes += sum(document.entry.text_bytes for document, _ in pairs)
                 documents = [document for document, _ in pairs]
                 decisions = [decision for _, decision in pairs]
                 if self.recorder:
@@ -94,6 +106,14 @@ class Intake(PipelineStep):
         done, whole = (self._rows_read, self._rows_ahead) if self._rows_ahead else (self.text_bytes, self.file.bytes)
         return min(1.0, done / whole) if whole else 1.0
 
+    def _admit_all(self, rows: Sequence[Row]) -> list[tuple[SourceDocument, Decision]]:
+        try:
+            return [self._admitted(row) for row in rows]
+        except (MemoryError, OSError):
+            raise
+        except Exception:  # one row by one then, to find which
+            return [self._admit(row) for row in rows]
+
     def _admit(self, row: Row) -> tuple[SourceDocument, Decision]:
         named = Row(row.file_row, id=row.id, url=row.url, problem=Reason.UNREADABLE_ROW)
         for attempt in (row, named):
@@ -107,13 +127,17 @@ class Intake(PipelineStep):
 
     def _admitted(self, row: Row) -> tuple[SourceDocument, Decision]:
         task = self.task
-        identifier = _text_or_none(row.id)
-        url = _text_or_none(row.url)
-        text, size, problem = _measured(row, self.source.max_document_bytes)
+        identifier, url = _text_or_none(row.id), _text_or_none(row.url)
+        text, utf8 = row.text, row.utf8
+        if utf8 is not None and text.__class__ is str and 0 < len(utf8) <= self._limit and not text.isspace():
+            size, problem = len(utf8), row.problem
+        else:
+            text, size, problem = _measured(row, self._limit)
         rhost, path = locate(url)
         document = SourceDocument(text, identifier or f"{task}/{row.file_row}", [], self._metadata(row, url))
         document.entry = Entry(row.file_row, document_key(identifier, task, row.file_row), rhost, path, size)
-        self.text_bytes += size
+        document.text_read = text
+        document.utf8 = row.utf8 if text else None
         return document, _READ if problem is None else _REFUSALS[problem]
 
     def _metadata(self, row: Row, url: str | None) -> dict[str, Any]:
@@ -124,16 +148,18 @@ class Intake(PipelineStep):
             "source": self.file.source,
             "kind": self.source.kind,
         }
-        language, script = _text_or_none(row.language), _text_or_none(row.language_script)
-        if self.source.language:
-            language, script = self.source.language.split("_")
-        if language:
-            metadata["language"] = language
-        if script:
-            metadata["language_script"] = script
-        score = _finite(row.language_score)
-        if score is not None:
-            metadata["language_score"] = score
+        if self._language:
+            metadata["language"], metadata["language_script"] = self._language
+        else:
+            language, script = _text_or_none(row.language), _text_or_none(row.language_script)
+            if language:
+                metadata["language"] = language
+            if script:
+                metadata["language_script"] = script
+        if row.language_score is not None:
+            score = _finite(row.language_score)
+            if score is not None:
+                metadata["language_score"] = score
         if row.license:
             metadata["license"] = _joined(row.license)
         if row.extra:
@@ -172,7 +198,7 @@ def _measured(row: Row, limit: int) -> tuple[str, int, Reason | None]:
     if not isinstance(row.text, str):
         return "", 0, Reason.UNREADABLE_ROW
     try:
-        size = len(row.text.encode()) if row.text_bytes is None else row.text_bytes
+        size = len(row.text.encode()) if row.utf8 is None else len(row.utf8)
     except UnicodeEncodeError:
         return "", 0, Reason.INVALID_UNICODE
     if size > limit:
@@ -186,6 +212,10 @@ def locate(url: str | None) -> tuple[str | None, str | None]:
     """Reversed host, and path with query, of a URL: what robots.txt is asked for when only a decision is left of it."""
     if not url:
         return None, None
+    plain = _PLAIN_URL.match(url)
+    if plain:
+        rhost = _reversed_host(plain[1])
+        return (None, None) if rhost is None else (rhost, plain[2] or "/")
     host, port = origin(url)
     if not host:
         return None, None
@@ -195,10 +225,20 @@ def locate(url: str | None) -> tuple[str | None, str | None]:
     return reverse_host(host, port), path[1] or "/"
 
 
+_PLAIN_URL = re.compile(r"(https?://[A-Za-z0-9.-]+(?::[0-9]+)?)(?=[/?#]|\Z)([^#]*)")
+"""What nearly all are: the host depends on this much of them, and hosts recur."""
 _PATH = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*:[/\\]{2}[^/\\?#]*([^#]*)")
 
 
+@lru_cache(maxsize=65536)
+def _reversed_host(authority: str) -> str | None:
+    host, port = origin(authority)
+    return reverse_host(host, port) if host else None
+
+
 def _text_or_none(value: Any) -> str | None:
+    if value.__class__ is str and value.isascii():
+        return value or None
     return None if value is None or value in ("", b"") else _text(value)
 
 

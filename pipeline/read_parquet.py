@@ -7,10 +7,13 @@ group, row by row, under `undecodable`. A file without a whole footer fails as a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise, repeat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -120,15 +123,24 @@ def _read_row_group(
 
 def _rows_of(batch: pa.RecordBatch, wanted: Mapping[str, str], first: int) -> list[Row]:
     columns = {field: _column(batch, column) for field, column in wanted.items()}
-    values = {field: _values(column) for field, column in columns.items()}
-    text = columns["text"]
-    if pa.types.is_string(text.type) or pa.types.is_large_string(text.type):
-        values["text_bytes"] = pc.binary_length(text).to_pylist()
-    fields = list(values)
-    return [
-        Row(first + position, **dict(zip(fields, row, strict=True)))
-        for position, row in enumerate(zip(*values.values(), strict=True))
-    ]
+    values: dict[str, Iterable[Any]] = {field: _values(column) for field, column in columns.items()}
+    values["utf8"] = _slices(columns["text"]) or repeat(None)
+    given = [values.get(field, repeat(None)) for field in _FIELDS]
+    return list(map(Row, range(first, first + len(batch)), *given))
+
+
+_FIELDS = [field.name for field in dataclasses.fields(Row)][1:]
+
+
+def _slices(text: pa.Array) -> list[memoryview] | None:
+    """Each value's bytes in the column's own memory; None for a column that is not one of strings."""
+    offset_type = {pa.string(): np.int32, pa.large_string(): np.int64}.get(text.type)
+    _, offsets, data = text.buffers() if offset_type else (None, None, None)
+    if offsets is None or data is None:
+        return None
+    ends = np.frombuffer(offsets, offset_type)[text.offset : text.offset + len(text) + 1].tolist()
+    content = memoryview(data)
+    return [content[start:end] for start, end in pairwise(ends)]
 
 
 def _column(batch: pa.RecordBatch, name: str) -> pa.Array:

@@ -15,7 +15,8 @@ BATCH_ROWS = 512
 class Row:
     """One row of an input file before it is a document.
 
-    `text_bytes`: UTF-8 length of the text where the reader has it for nothing. `problem` set: it cannot become one.
+    `utf8`: the text's bytes where the reader has them, so that neither its length nor its digest need it encoded.
+    `problem` set: it cannot become one.
     """
 
     file_row: int
@@ -29,7 +30,7 @@ class Row:
     language_score: Any = None
     license: Any = None
     extra: dict[str, Any] | None = None
-    text_bytes: int | None = None
+    utf8: memoryview | None = None
     problem: Reason | None = None
 
 

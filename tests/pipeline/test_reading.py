@@ -8,12 +8,15 @@ import gzip
 import io
 import json
 import os
+import re
 from pathlib import Path
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
@@ -567,4 +570,56 @@ def test_a_plan_shows_small_costs_in_seconds():
         "3.5 CPU s",
         "0.001",
         "2.000",
+    ]
+
+
+_HOSTLIKE = st.text("abcXYZ019.-:@[]%_ ;\\\t\u00e4\u3002", max_size=24)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.sampled_from(["http://", "https://", "HTTP://", "ftp://", "//", " http://", "http:\\\\", ""]),
+    _HOSTLIKE,
+    st.sampled_from(["", "/", "/a;b?c#d", "?q", "#f", "\\x", " /y", "/\n"]),
+)
+def test_a_plain_url_is_located_as_any_other(scheme, host, rest):
+    url = scheme + host + rest
+    plain = intake_module.locate(url)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intake_module, "_PLAIN_URL", re.compile(r"(?!)"))
+        assert intake_module.locate(url) == plain
+
+
+def test_the_bytes_that_were_read_are_written_unless_a_stage_altered_the_text(tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", pages(5))
+    documents, _, _ = read(path)
+    assert all(isinstance(document.encoded(), memoryview) for document in documents)
+    assert [bytes(document.encoded()) for document in documents] == [document.text.encode() for document in documents]
+    documents[0].text = "another \u00e4"
+    assert documents[0].encoded() == "another \u00e4".encode()
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary(), pa.dictionary(pa.int32(), pa.string())])
+def test_texts_of_any_string_type_are_measured_in_bytes(tmp_path, kind):
+    texts = ["na\u00efve caf\u00e9", None, "", " \n", "x" * 40, "\U0001f600"]
+    pq.write_table(
+        pa.table(
+            {
+                "text": pa.array(texts).cast(kind)
+                if kind != pa.binary()
+                else pa.array([t.encode() if t is not None else None for t in texts])
+            }
+        ),
+        tmp_path / "a.parquet",
+    )
+    documents, decisions, _ = read(tmp_path / "a.parquet", max_document_bytes=30)
+    assert [document.text for document in documents] == [texts[0], texts[5]]
+    assert [document.entry.text_bytes for document in documents] == [12, 4]
+    assert [decision.reason for decision in decisions] == [
+        "read",
+        "missing_text",
+        "empty_text",
+        "empty_text",
+        "too_large",
+        "read",
     ]

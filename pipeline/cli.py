@@ -21,6 +21,7 @@ from pipeline.cli_train import app as train_app
 from pipeline.terminal import UsageError, console, escaped, exits, fail, stderr
 
 if TYPE_CHECKING:
+    from pipeline.clusters import Engine
     from pipeline.curate import Plan
 
 app = typer.Typer(
@@ -57,6 +58,15 @@ def curate(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Worker processes; all cores by default.", show_default=False)
     ] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", help="Where they run: local, ray or slurm; --out is on a disk that all see.")
+    ] = "local",
+    cluster: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cluster", metavar="KEY=VALUE", help="Setting of the engine, as partition=long; may be repeated."
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N rows of each input file.")] = None,
     set_: SetOption = None,
     keep_old: Annotated[bool, typer.Option("--keep-old", help="Keep the shards of the version replaced.")] = False,
@@ -67,12 +77,16 @@ def curate(
     """Curate a recipe's sources into a corpus: shards, and a record of every decision.
 
     An interrupted run is resumed by the same command; a finished one does nothing; a changed recipe re-runs what the
-    change affects and publishes the next version.
+    change affects and publishes the next version. On Slurm: --engine slurm --workers 200 --cluster partition=long
+    --cluster time=12:00:00; what the cluster cancels or loses is run again by the same command.
     """
     from manifests.report import write_report
+    from pipeline.clusters import check_settings
     from pipeline.curate import curate as run
     from pipeline.table import print_paths, print_summary
 
+    chosen, settings = _engine(engine, cluster or [])
+    check_settings(chosen, settings)
     if "://" in out:
         raise UsageError(f"--out {out}: a corpus is written to a local or mounted folder; copy it when it is whole")
     plan = _planned(recipe, set_ or [], limit)
@@ -92,6 +106,8 @@ def curate(
             progress.end,
             keep_old=keep_old,
             skip_failed=skip_failed,
+            engine=chosen,
+            cluster=settings,
         )
     for outcome in result.failed:
         stderr.print(Text.assemble(("failed:", "bold red"), f" {outcome.error}"), soft_wrap=True, highlight=False)
@@ -120,6 +136,18 @@ def curate(
     print_paths(console, corpus)
     if result.failed:
         raise typer.Exit(1)
+
+
+def _engine(name: str, settings: list[str]) -> tuple[Engine, dict[str, str]]:
+    from pipeline.clusters import Engine
+
+    if name not in list(Engine):
+        raise UsageError(f"--engine {name}: there is local, ray and slurm")
+    pairs = [setting.partition("=") for setting in settings]
+    for key, equals, _ in pairs:
+        if not (key and equals):
+            raise UsageError(f"--cluster {key}: write it as key=value, like --cluster partition=long")
+    return Engine(name), {key.replace("-", "_"): value for key, _, value in pairs}
 
 
 def _planned(recipe: str, overrides: list[str], limit: int | None) -> Plan:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from manifests.publish import (
     working_version,
 )
 from manifests.schema import restore_host
+from pipeline.clusters import Engine, expect_idle, run_on
 from pipeline.executors import OnStep, Outcome, run_jobs
 from pipeline.folder import clean_version, locked
 from pipeline.inputs import InputFile, list_files
@@ -117,6 +119,8 @@ def curate(
     on_end: Any = None,
     keep_old: bool = False,
     skip_failed: bool = False,
+    engine: Engine = Engine.LOCAL,
+    cluster: Mapping[str, str] | None = None,
 ) -> RunResult:
     """Bring the corpus at `out` to what the plan asks for.
 
@@ -127,21 +131,37 @@ def curate(
         on_end: called with each outcome.
         keep_old: leave the shards of the version that this one replaces.
         skip_failed: publish without the tasks that failed; they are listed in `run.json`.
+        engine: where tasks run; on a cluster `out` must be a folder that all its machines see.
+        cluster: settings of the engine; see `pipeline.clusters.SETTINGS`.
 
     Raises:
         RunError: another run holds the folder, or it is not one that fairtrove made.
     """
     out = out.resolve()
     with locked(out):
-        return _curate(plan, out, workers, on_start, on_step, on_end, keep_old, skip_failed)
+        expect_idle(out / "logs" / "engine")
+        run = partial(_run_jobs, out=out, workers=workers, on_step=on_step, engine=engine, cluster=cluster)
+        return _curate(plan, out, run, on_start, on_end, keep_old, skip_failed)
+
+
+def _run_jobs(
+    jobs: Sequence[Job],
+    out: Path,
+    workers: int,
+    on_step: OnStep | None,
+    engine: Engine,
+    cluster: Mapping[str, str] | None,
+) -> Iterator[Outcome]:
+    if engine is Engine.LOCAL:
+        return run_jobs(jobs, workers, on_step)
+    return run_on(engine, jobs, workers, out / "logs" / "engine", cluster)
 
 
 def _curate(
     plan: Plan,
     out: Path,
-    workers: int,
+    run: Callable[[Sequence[Job]], Iterator[Outcome]],
     on_start: Any,
-    on_step: OnStep | None,
     on_end: Any,
     keep_old: bool,
     skip_failed: bool,
@@ -173,7 +193,7 @@ def _curate(
     if on_start:
         on_start(jobs, result.resumed + adopted)
     costs = _Costs(out / "logs" / "tasks")
-    for outcome in run_jobs(jobs, workers, on_step):
+    for outcome in run(jobs):
         if outcome.report:
             digests.remember(outcome.job.file, outcome.report.input_sha256)
             costs.note(outcome)

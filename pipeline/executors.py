@@ -5,12 +5,13 @@ built on it, terminates the others at the first exception. Here each worker has 
 costs its task one retry and nobody else anything; workers end at once when the parent is gone, so that no orphan goes
 on writing. A task that raises fails alone; the others complete.
 
-`CurateStep` runs the same tasks under datatrove's own executors (one rank per task).
+`CurateStep` runs the same tasks under datatrove's own executors, for Ray and Slurm (`pipeline.clusters`) or your own.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import multiprocessing
 import os
 import signal
@@ -19,12 +20,16 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 from datatrove.pipeline.base import PipelineStep
+from pydantic import TypeAdapter
 
+from manifests.files import write_json
 from manifests.schema import FairtroveError
 from pipeline.task import Job, Progress, TaskReport, run_task
 
@@ -55,9 +60,15 @@ class Step:
 OnStep = Callable[[Step], None]
 
 
-def run_jobs(jobs: Sequence[Job], workers: int, on_step: OnStep | None = None) -> Iterator[Outcome]:
-    """Run every job once, on `workers` processes (1: in this one), and yield outcomes as they come."""
-    if workers <= 1 or len(jobs) <= 1:
+def run_jobs(
+    jobs: Sequence[Job], workers: int, on_step: OnStep | None = None, isolated: bool = False
+) -> Iterator[Outcome]:
+    """Run every job once, on `workers` processes (1: in this one), and yield outcomes as they come.
+
+    Args:
+        isolated: run even a single job in a process of its own, whose death this one survives.
+    """
+    if not isolated and (workers <= 1 or len(jobs) <= 1):
         for job in jobs:
             yield _attempt(job, _throttled(job, on_step) if on_step else None)
     else:
@@ -67,16 +78,21 @@ def run_jobs(jobs: Sequence[Job], workers: int, on_step: OnStep | None = None) -
 class CurateStep(PipelineStep):
     """All tasks of a run as one datatrove step: rank r of world_size runs every world_size-th job, from r on.
 
-    Put it alone into any datatrove executor. A failing task raises after the rank's other tasks have run, so that the
-    executor reports the rank as failed.
+    Put it alone into any datatrove executor. Without `results` a failing task raises after the rank's other tasks have
+    run, so that the executor reports the rank as failed.
+
+    Args:
+        jobs: the jobs, or a file that `write_jobs` made: what travels to the workers then is its path.
+        results: folder where each job's outcome is put down as `<task>.json`; a job that has one is not run again.
     """
 
     name = "Curate"
     type = "⚖️ - FAIRTROVE"
 
-    def __init__(self, jobs: Sequence[Job]):
+    def __init__(self, jobs: Sequence[Job] | Path, results: Path | None = None):
         super().__init__()
-        self.jobs = list(jobs)
+        self.jobs = jobs if isinstance(jobs, Path) else list(jobs)
+        self.results = results
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
         """Run this rank's tasks; yields what came in.
@@ -86,10 +102,57 @@ class CurateStep(PipelineStep):
         """
         if data:
             yield from data
-        outcomes = [_attempt(job, None) for job in self.jobs[rank::world_size]]
-        failed = [f"{outcome.job.file.task}: {outcome.error}" for outcome in outcomes if outcome.error]
-        if failed:
-            raise FairtroveError("; ".join(failed))
+        jobs = list(read_jobs(self.jobs, rank, world_size)) if isinstance(self.jobs, Path) else self.jobs
+        if not isinstance(self.jobs, Path):
+            jobs = jobs[rank::world_size]
+        if self.results is None:
+            outcomes = [_attempt(job, None) for job in jobs]
+            failed = [f"{outcome.job.file.task}: {outcome.error}" for outcome in outcomes if outcome.error]
+            if failed:
+                raise FairtroveError("; ".join(failed))
+            return
+        left = [job for job in jobs if not result_path(self.results, job).exists()]
+        for outcome in run_jobs(left, 1, isolated=True):
+            _write_result(outcome, self.results)
+
+
+_JOB: TypeAdapter[Job] = TypeAdapter(Job)
+
+
+def write_jobs(jobs: Sequence[Job], path: Path) -> None:
+    """One job per line, as JSON: a list of a million travels to no worker, and nothing of it is code."""
+    with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+        for job in jobs:
+            file.write(_JOB.dump_json(job, exclude_unset=True) + b"\n")
+
+
+def read_jobs(path: Path, rank: int, world_size: int) -> Iterator[Job]:
+    """Every `world_size`-th job from the `rank`-th on."""
+    with open(path, "rb") as file:
+        for line in islice(file, rank, None, world_size):
+            yield _JOB.validate_json(line)
+
+
+def result_path(results: Path, job: Job) -> Path:
+    """Where a job's outcome is put down."""
+    return results / f"{job.file.task}.json"
+
+
+def read_result(results: Path, job: Job) -> Outcome | None:
+    """The outcome that a worker put down, if it has."""
+    try:
+        said = json.loads(result_path(results, job).read_bytes())
+    except FileNotFoundError:
+        return None
+    report = TaskReport(**said["report"]) if said["report"] else None
+    return Outcome(job, report, said["error"], said["traceback"])
+
+
+def _write_result(outcome: Outcome, results: Path) -> None:
+    report = asdict(outcome.report) if outcome.report else None
+    write_json(
+        {"report": report, "error": outcome.error, "traceback": outcome.traceback}, result_path(results, outcome.job)
+    )
 
 
 def _attempt(job: Job, progress: Progress | None) -> Outcome:

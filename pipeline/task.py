@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -80,9 +81,10 @@ def run_task(job: Job, progress: Progress | None = None) -> TaskReport:
         FairtroveError: the file cannot be read as a whole, or a stage broke conservation; nothing was published.
     """
     started = time.process_time()
-    staging = job.staging / job.file.task
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
+    job.staging.mkdir(parents=True, exist_ok=True)
+    # Of this attempt alone: on a cluster, one that was given up for lost may still be at it. Both then publish the same
+    # bytes under the same names.
+    staging = Path(tempfile.mkdtemp(prefix=f"{job.file.task}.", dir=job.staging))
     try:
         return _run(job, staging, progress, started)
     finally:

@@ -39,6 +39,12 @@ $(VENV)/.train: $(VENV)/.curate
 		|| { cat $(VENV)/install.log; exit 1; }
 	@touch $@
 
+$(VENV)/.cluster: $(VENV)/.train
+	@echo "Installing Ray and an S3 server for tests into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,train,cluster-tests]' 2>>$(VENV)/install.log \
+		|| { cat $(VENV)/install.log; exit 1; }
+	@touch $@
+
 setup: $(VENV)/.curate ## make the environment in .venv
 
 setup-train: $(VENV)/.train ## the same with torch and transformers
@@ -62,10 +68,10 @@ train: $(VENV)/.train ## train the tiny model on CORPUS=… with Goldfish maskin
 test: $(VENV)/.train ## run the tests
 	@$(BIN)/pytest -m 'not slow and not bench'
 
-test-slow: $(VENV)/.train ## run the tests that need minutes
+test-slow: $(VENV)/.cluster ## run the tests that need minutes
 	@$(BIN)/pytest -m 'slow and not bench'
 
-test-all: $(VENV)/.train ## run both
+test-all: $(VENV)/.cluster ## run both
 	@$(BIN)/pytest -m 'not bench'
 
 bench: $(VENV)/.curate ## measure the pass against a peer, with ratios

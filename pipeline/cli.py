@@ -88,7 +88,7 @@ def curate(
     chosen, settings = _engine(engine, cluster or [])
     check_settings(chosen, settings)
     if "://" in out:
-        raise UsageError(f"--out {out}: a corpus is written to a local or mounted folder; copy it when it is whole")
+        raise UsageError(f"--out {out}: a corpus is made in a local or mounted folder; then `fairtrove push` copies it")
     plan = _planned(recipe, set_ or [], limit)
     for source in plan.unguarded:
         kind = plan.recipe.source[source].kind
@@ -179,6 +179,29 @@ def plan(
 
     if not print_plan(console, load_recipe(recipe, set_ or []), sample):
         raise typer.Exit(2)
+
+
+@app.command(epilog="Example: [bold]fairtrove push out/mine s3://bucket/mine[/]")
+@exits
+def push(
+    corpus: CorpusArgument,
+    target: Annotated[str, typer.Argument(help="Folder in an object store: s3://bucket/mine.", show_default=False)],
+) -> None:
+    """Copy a corpus to an object store, where its readers see a whole version or none.
+
+    Every file is checked against the manifest first; a version's run.json goes last. An interrupted push goes on where
+    it was; after a new version is in place, shards that it no longer names are removed there.
+    """
+    from pipeline.push import push as run
+
+    columns = (TextColumn("{task.description}"), TextColumn("{task.completed:,} files"), TimeElapsedColumn())
+    with Progress(*columns, console=stderr) as progress:
+        bar = progress.add_task("pushing", total=None)
+        done = run(corpus, target, lambda name, size: progress.advance(bar))
+    console.print(
+        f"{done.sent:,} files ({done.bytes / 1e6:,.1f} MB) sent, {done.present:,} were there, "
+        f"{done.removed:,} superseded shards removed."
+    )
 
 
 @app.command(epilog="Example: [bold]fairtrove retract out/mine --robots newer.parquet --dry-run[/]")

@@ -1,22 +1,25 @@
 """Inputs: which files a source names, and their bytes on this machine.
 
 Remote files are copied to a local temporary file first, digested on the way. So a network fault is an error of the
-task and never looks like a damaged row, and the digest in the manifest is of the very bytes that were read.
+task, after five attempts, and never looks like a damaged row; the digest in the manifest is of the very bytes that were
+read; and a file that changes in the meantime is an error, never a mixture.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import fsspec
 
 from manifests.schema import FairtroveError
 from pipeline.recipe import RecipeError, Source
+from pipeline.retrying import Result, retried
 
 SUFFIXES = {
     "parquet": (".parquet",),
@@ -103,7 +106,7 @@ def _list_path(name: str, source: Source, path: str) -> Iterator[InputFile]:
             location=filesystem.unstrip_protocol(location) if "://" in path else location,
             name=location[len(base) :].lstrip("/"),
             bytes=int(info.get("size") or 0),
-            version=str(info.get("mtime") or info.get("ETag") or info.get("blob_id") or info.get("LastModified")),
+            version=_version(info),
         )
     if not matched:
         raise RecipeError(f"source.{name}.path: no file at {path} ({', '.join(suffixes)}); check it, or give --set")
@@ -123,45 +126,74 @@ def localized(file: InputFile, staging: Path) -> Iterator[LocalFile]:
     """The file on a local disk, digested; a remote one is copied into `staging` and removed afterwards.
 
     Raises:
-        SourceError: it cannot be opened or read to its end.
+        SourceError: it cannot be opened or read to its end, or it changed in the meantime.
     """
-    remote = "://" in file.location
-    copy = staging / "input" if remote else Path(file.location)
+    if "://" in file.location:
+        copy = staging / "input"
+        try:
+            yield _naming(file, lambda: retried(lambda: _fetched(file, copy)))
+        finally:
+            copy.unlink(missing_ok=True)
+        return
+    path = Path(file.location)
+    before = _naming(file, lambda: _state(path))
+    size, digest = _naming(file, lambda: _digested(file, None))
+    _expect_whole(file, size)
+    yield LocalFile(path, size, digest)
+    if _naming(file, lambda: _state(path)) != before:
+        raise SourceError(f"{file.location}: cannot be read: it changed while it was read")
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What changes with a file, the time of its last change among it, which no program can set back."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+def _fetched(file: InputFile, copy: Path) -> LocalFile:
+    with open(copy, "wb") as target:
+        size, digest = _digested(file, target)
+    _expect_whole(file, size)
+    filesystem, path = fsspec.core.url_to_fs(file.location)
+    filesystem.invalidate_cache()
+    if _version(filesystem.info(path)) != file.version:
+        raise SourceError(f"{file.location}: cannot be read: it changed while it was read")
+    return LocalFile(copy, size, digest)
+
+
+def _digested(file: InputFile, target: BinaryIO | None) -> tuple[int, str]:
     digest = sha256()
     size = 0
-    try:
-        with open(copy, "wb") if remote else contextlib.nullcontext() as target:
-            for block in _blocks(file):
-                digest.update(block)
-                size += len(block)
-                if target:
-                    target.write(block)
-        if file.bytes and size != file.bytes:
-            raise SourceError(
-                f"{file.location}: cannot be read: {size} bytes came of {file.bytes}: it is being written, or the "
-                "transfer broke off"
-            )
-        before = copy.stat()
-        yield LocalFile(copy, size, digest.hexdigest())
-        after = copy.stat()
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise SourceError(f"{file.location}: cannot be read: it changed while it was read")
-    finally:
-        if remote:
-            copy.unlink(missing_ok=True)
+    with fsspec.open(file.location, "rb") as stream:
+        while block := stream.read(1 << 22):
+            digest.update(block)
+            size += len(block)
+            if target:
+                target.write(block)
+    return size, digest.hexdigest()
 
 
-def _blocks(file: InputFile) -> Iterator[bytes]:
-    """The bytes of the file; whatever its file system raises names the file, and no other error does."""
+def _expect_whole(file: InputFile, size: int) -> None:
+    if file.bytes and size != file.bytes:
+        raise SourceError(
+            f"{file.location}: cannot be read: {size} bytes came of {file.bytes}: it is being written, or the "
+            "transfer broke off"
+        )
+
+
+def _naming(file: InputFile, read: Callable[[], Result]) -> Result:
+    """What `read` returns; whatever the file system raises names the file."""
     try:
-        with fsspec.open(file.location, "rb") as stream:
-            while block := stream.read(1 << 22):
-                yield block
-    except MemoryError:
+        return read()
+    except (MemoryError, SourceError):
         raise
     except Exception as error:  # each file system has its own kinds
         said = getattr(error, "strerror", None) or first_line(error)
         raise SourceError(f"{file.location}: cannot be read: {said}") from error
+
+
+def _version(info: Mapping[str, Any]) -> str:
+    return str(info.get("mtime") or info.get("ETag") or info.get("blob_id") or info.get("LastModified"))
 
 
 def expect_damage(error: BaseException, location: str) -> None:

@@ -41,12 +41,12 @@ from datatrove.data import Document
 
 import filters.light_presidio  # noqa: F401 - before anything that imports presidio
 from filters.decision import Action, Decision, Evidence
-from filters.pii_network import suffix_list_file
+from filters.pii_mail import suffix_list_file
 from filters.pii_recognizer import Span
 from filters.pii_scan import PRIORITY, RecognizerError, find_spans
 from filters.stage import Stage
 
-CODE = "2"  # bump when a decision on any text may change
+CODE = "3"  # bump when a decision on any text may change
 
 TYPES: tuple[str, ...] = (
     "EMAIL",

@@ -26,7 +26,7 @@ from functools import cache
 import re2
 from presidio_analyzer import PatternRecognizer, predefined_recognizers
 
-from filters.pii_recognizer import SpanRecognizer, label_gate, label_pattern, words_before
+from filters.pii_recognizer import NUMBER_ROW, SpanRecognizer, label_gate, label_pattern, words_before
 
 
 class Standing(IntEnum):
@@ -69,12 +69,12 @@ class NationalId(SpanRecognizer):
             start = token.start()
             if start < free:
                 continue
-            end = self._at(window, shape, start, token.end(1), code)
+            end = self._at(window, shape, start, token.end(1), code, free)
             if end:
                 free = end
                 yield start, end
 
-    def _at(self, window: str, shape: str, start: int, limit: int, code: str) -> int:
+    def _at(self, window: str, shape: str, start: int, limit: int, code: str, free: int) -> int:
         labelled: frozenset[int] | None = None
         forms = _forms()
         for length in _lengths().get(shape[start : start + 3], ()):
@@ -90,7 +90,7 @@ class NationalId(SpanRecognizer):
                         labelled = _labels_before(window, start)
                     if index not in labelled:
                         continue
-                elif _is_part(shape, start, end):
+                elif _is_part(shape, start, end, free):
                     continue
                 if _valid(number.validator, value):
                     return end
@@ -100,7 +100,8 @@ class NationalId(SpanRecognizer):
 def _n(name: str, forms: str, validator: str, labels: str, languages: str = "") -> IdNumber:
     """A row of the table: forms are parted by two spaces; a leading `!` is STRONG, `~` NATIVE, else LABELLED."""
     standings = {"!": Standing.STRONG, "~": Standing.NATIVE}
-    labels = labels.replace("-?", " ?").replace("-", " ")
+    # Punctuation is a space where labels are looked for.
+    labels = re.sub(" +", " ", re.sub("[-№°:]", " ", labels.replace("-?", " ?")))
     parsed = tuple(
         (form.lstrip("!~"), standings.get(form[0], Standing.LABELLED)) for form in re.split(r"\s{2,}", forms.strip())
     )
@@ -242,12 +243,20 @@ def _ends(shape: str, end: int) -> bool:
     return following[:1] not in ("9", "A", "a") and following not in ("-9", ".9", "/9", ",9", "-A")
 
 
-def _is_part(shape: str, start: int, end: int) -> bool:
-    """Whether a bare token is a piece of something longer: `1-999.999.999-99`, four of an IBAN's groups."""
+_GOES_ON = re.compile(" 9{1,5}(?![9A])")
+
+
+def _is_part(shape: str, start: int, end: int, free: int) -> bool:
+    """Whether a bare token is a piece of something longer: `1-999.999.999-99`, four of an IBAN's groups.
+
+    What ends at `free` is a number of its own and hides no other behind it.
+    """
     before = shape[max(0, start - 2) : start]
     if before[1:] in ("-", ".", "/", ",", "_", "+") and before[:1] in ("9", "A", "a"):
         return True
-    return " " in shape[start:end] and (before == "9 " or shape[end : end + 2] == " 9")
+    return " " in shape[start:end] and (
+        (before == "9 " and start != free + 1) or _GOES_ON.match(shape, end) is not None
+    )
 
 
 # --- labels -----------------------------------------------------------------------------------------------------
@@ -257,9 +266,23 @@ _OPTIONS.never_capture = True
 _OPTIONS.max_mem = 64 << 20
 
 
+def id_anchors() -> str:
+    """RE2 expression over folded text for the print forms that `NUMBER_ROW` does not find."""
+    forms = (form for form in _forms() if not NUMBER_ROW.search(form.replace("9", "0")))
+    return "|".join(sorted(form.replace("9", "[0-9]").replace("A", "[A-Z]") for form in forms))
+
+
 def id_label_gate() -> str:
-    """All label words as one RE2 expression, for the scan's gate."""
+    """All label words as one RE2 expression over folded text, for the scan's second look."""
     return "|".join(label_gate(number.labels) for number in ID_NUMBERS)
+
+
+def bare_form_gate() -> str:
+    """Print forms that need no label, in context."""
+    forms = {form for number in ID_NUMBERS for form, standing in number.forms if standing is not Standing.LABELLED}
+    signs = {"9": "[0-9]", "A": "[A-Z]"}
+    written = sorted("".join(signs.get(sign, re.escape(sign)) for sign in form) for form in forms)
+    return rf"(?:^|[^0-9A-Za-z])(?:{'|'.join(written)})(?:$|[^0-9A-Za-z])"
 
 
 @cache

@@ -27,31 +27,41 @@ class Phone(SpanRecognizer):
     kind = "PHONE"
 
     def spans(self, window: str, language: str) -> Iterator[tuple[int, int]]:
-        taken: list[tuple[int, int]] = []
-        for tries, match in enumerate(_INTERNATIONAL.finditer(window)):
-            # Numbering plans cost 0.1 ms a number; a text made to exhaust them loses the benefit of the doubt.
-            end = _longest_valid(match[0], None) if tries < 2 * _MOST_TRIES else len(match[0])
-            if end:
-                taken.append((match.start(), match.start() + end))
+        taken = list(_international(window))
         yield from taken
-        regions, tries = regions_of(language), 0
-        for match in _NATIONAL.finditer(window):
-            if _DATE.match(match[0]):
-                continue
-            before = bisect_left(taken, match.span())
-            if any(
-                start < match.end() and match.start() < end for start, end in taken[max(0, before - 1) : before + 1]
-            ):
-                continue
-            words = words_before(window, match.start())
+        yield from _national(window, regions_of(language), taken)
+
+
+def _international(window: str) -> Iterator[tuple[int, int]]:
+    plans, position = _NumberingPlans(), 0
+    while match := _INTERNATIONAL.search(window, position):
+        start, end, position = match.start(), 0, match.end()
+        if match[0][0] == "0" and _OTHER_NUMBER.search(window, max(0, start - 32), start):
+            continue
+        end = plans.longest_valid(match[0], ())
+        if end:
+            position = start + end  # another number may follow in the same row
+            yield start, position
+
+
+def _national(window: str, regions: tuple[str, ...], taken: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    plans, position = _NumberingPlans(), 0
+    last = -1  # end of the last number found; what is listed with it needs no label of its own
+    while match := _NATIONAL.search(window, position):
+        start, position = match.start(), match.end()
+        before = bisect_left(taken, match.span())
+        others = taken[max(0, before - 1) : before + 1]
+        if _DATE.match(match[0]) or any(first < position and start < end for first, end in others):
+            continue
+        last = max(last, max((end for _, end in others if end <= start), default=-1))
+        if not (last >= 0 and _LISTED.fullmatch(window, last, start)):
+            words = words_before(window, start)
             if words is None or _labels().search(words.encode("utf-8", "replace")) is None:
                 continue
-            for region in regions:
-                tries += 1
-                end = _longest_valid(match[0], region) if tries <= _MOST_TRIES else len(match[0])
-                if end:
-                    yield match.start(), match.start() + end
-                    break
+        end = plans.longest_valid(match[0], regions)
+        if end:
+            position = last = start + end
+            yield start, position
 
 
 @cache
@@ -61,36 +71,92 @@ def regions_of(language: str) -> tuple[str, ...]:
     return _regions().get(code, _EVERYWHERE)
 
 
+# Digits run on as long as the row does: where a number ends in it, the numbering plan says.
 _INTERNATIONAL = re.compile(
-    r"(?:(?<![0-9A-Za-z+.])\+ ?(?:\(0\) ?)?|(?<![0-9A-Za-z+.,/-])(?<![0-9] )00(?= ?[1-9]))(?:[ .()/-]{0,2}[0-9]){7,17}+(?![0-9]|[A-Za-z]{2})"
+    r"(?:\( ?(?=\+))?(?:(?<![0-9A-Za-z+.])\+ ?(?:\(0\) ?)?|(?<![0-9A-Za-z+.,/-])(?<![0-9] )00(?= ?[1-9]))(?:[ .()/-]{0,2}[0-9]){7,34}+(?![0-9]|[A-Za-z]{2})"
 )
 _NATIONAL = re.compile(
-    r"(?<![0-9A-Za-z.,+-])(?<![0-9][ /])(?:\( ?)?[0-9](?:[ .()/-]{0,3}[0-9]){5,14}+(?![0-9A-Za-z]|[.,:/-][0-9])"
+    r"(?<![0-9A-Za-z.,+-])(?<![0-9]/)(?:\( ?)?[0-9](?:[ .()/-]{0,3}[0-9]){5,34}+(?![0-9A-Za-z]|[.,:/-][0-9])"
 )
 _DATE = re.compile(
-    r"(?:19|20)[0-9]{2}([-./ ])[0-9]{1,2}\1[0-9]{1,2}(?![0-9])|[0-9]{1,2}([-./])[0-9]{1,2}\2(?:19|20)[0-9]{2}(?![0-9])"
+    r"(?:19|20)[0-9]{2}([-./ ])[0-9]{1,2}\1[0-9]{1,2}(?![0-9])|[0-9]{1,2}([-./])[0-9]{1,2}\2(?:19|20)[0-9]{2}(?![0-9])|"
+    r"(?:19|20)[0-9]{2} ?[-/] ?(?:19|20)[0-9]{2}\Z"
 )
-_MOST_TRIES = 250
+# Between numbers of one list.
+_LISTED = re.compile(
+    r" ?[,;/|&] ?| (?:or|and|oder|und|ou|et|o|y|e|of|en|lub|i|и|или|ve|veya|eller|och|og|tai|ja) | {1,2}"
+)
+_OTHER_NUMBER = re.compile(
+    r"(?:order|invoice|tracking|serial|imei|reference|ref|ticket|customer|article|artikel|bestell\w*|rechnung\w*|sendung\w*|kunden\w*|commande|"
+    r"facture|pedido|factura|fattura|ordine|zamówieni\w*|заказ\w*|订单|訂單|注文|isbn|issn|ean|gtin|upc|sku|doi|part|model|item|id|no|nr)[^0-9\n]{0,6}\Z",
+    re.IGNORECASE,
+)
+_MOST_QUESTIONS = 400
+_MOST_CUTS = 8
+_TWO = 16  # characters: a row that could hold two numbers
+_SECOND = re.compile(r" ?[/-] ?(?=\(?0[0-9])| (?=\(?0[1-9])")
+_LONGEST = 17  # E.164 has 15 digits; `00` and a trunk zero in brackets come on top
 _CUT = re.compile(r"[ .()/-]+[0-9]+\Z")
 
 
-def _longest_valid(text: str, region: str | None) -> int:
-    """Length of the longest prefix, cut at separators, that is a valid number; 0 if none is."""
-    for _ in range(4):
-        number = text
-        if region is None and number.startswith("00"):
-            number = "+" + number[2:]
-        try:
-            parsed = phonenumbers.parse(number, region)
-        except phonenumbers.NumberParseException:
-            parsed = None
-        if parsed is not None and phonenumbers.is_valid_number(parsed) and text.count("(") == text.count(")"):
-            return len(text)
-        cut = _CUT.search(text)
-        if cut is None:
+class _NumberingPlans:
+    """Asks the plans about the numbers of one window, 0.05 ms a question.
+
+    A text made to exhaust them loses the benefit of the doubt: after so many questions a labelled number is one.
+    """
+
+    def __init__(self) -> None:
+        self.questions = 0
+
+    def longest_valid(self, text: str, regions: tuple[str, ...]) -> int:
+        """Length of the longest start of `text`, cut at separators, that is a valid number in a region; 0 if none is.
+
+        Without regions the number says its country itself. All regions are asked before anything is cut: a page in one
+        language may print the longer numbers of another country.
+        """
+        two = self._first_of_two(text, regions)
+        if two:
+            return two
+        for _ in range(_MOST_CUTS + _LONGEST):
+            digits = sum(map(text.count, "0123456789"))
+            if text.count("(") == text.count(")") and digits <= _LONGEST:
+                number = text.lstrip("( ")
+                number = "+" + number[2:] if not regions and number.startswith("00") else number
+                for region in regions or (None,):
+                    if region and digits < _shortest(region):
+                        continue
+                    self.questions += 1
+                    if self.questions > _MOST_QUESTIONS or _is_valid(number, region):
+                        return len(text)
+            cut = _CUT.search(text)
+            if cut is None or digits < 6:
+                break
+            text = text[: cut.start()]
+        return 0
+
+    def _first_of_two(self, text: str, regions: tuple[str, ...]) -> int:
+        """Length of the first of two numbers in a row, each valid in full and begun alike; 0 if it is no such row."""
+        if len(text) < _TWO:
             return 0
-        text = text[: cut.start()]
-    return 0
+        for cut in _SECOND.finditer(text):
+            for region in regions[:2]:
+                self.questions += 2
+                if _is_valid(text[: cut.start()], region) and _is_valid(text[cut.end() :][:_TWO], region):
+                    return cut.start()
+        return 0
+
+
+@cache
+def _shortest(region: str) -> int:
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region(region, None)
+    return min(metadata.general_desc.possible_length) if metadata and metadata.general_desc else 0
+
+
+def _is_valid(number: str, region: str | None) -> bool:
+    try:
+        return phonenumbers.is_valid_number(phonenumbers.parse(number, region))
+    except phonenumbers.NumberParseException:
+        return False
 
 
 # Words before a telephone number, in the syntax of `pii_recognizer.label_pattern`.
@@ -103,7 +169,7 @@ PHONE_LABELS = (
     "هاتف", "الهاتف", "جوال", "الجوال", "موبايل", "الموبايل", "تليفون", "التليفون", "تلفون", "التلفون", "فاكس", "الفاكس", "تلفن", "موبایل", "همراه", "فون", "موبائل", "فیکس", "تماس",
     "ტელ", "მობ", "हेल्पलाइन", "फ़ोन", "फोन", "मोबाइल", "मोबाईल", "दूरभाष", "दूरध्वनी", "ফোন", "মোবাইল", "ফ্যাক্স", "தொலைபேசி", "கைபேசி", "போன்", "ఫోన్", "మొబైల్",
     "ದೂರವಾಣಿ", "ಫೋನ್", "ಮೊಬೈಲ್", "ഫോൺ", "മൊബൈൽ", "ફોન", "મોબાઇલ", "ਫ਼ੋਨ", "ਫੋਨ", "ਮੋਬਾਈਲ", "දුරකථන", "ජංගම", "電話", "电话", "手机", "手機", "传真", "傳真", "联系方式",
-    "聯絡", "携帯", "ファックス", "連絡先", "전화", "휴대폰", "핸드폰", "연락처", "팩스", "โทร", "มือถือ", "แฟกซ์", "ໂທ", "ມືຖື", "ទូរស័ព្ទ", "ទូរសព្ទ", "ဖုန်း", "ስልክ",
+    "聯絡", "携帯", "☎", "☏", "✆", "℡", "📞", "📱", "📲", "ファックス", "連絡先", "전화", "휴대폰", "핸드폰", "연락처", "팩스", "โทร", "มือถือ", "แฟกซ์", "ໂທ", "ມືຖື", "ទូរស័ព្ទ", "ទូរសព្ទ", "ဖုန်း", "ስልክ",
 )  # fmt: skip
 # Everyday words that announce a number only when they stand right before it.
 NEAR_LABELS = ("call_", "dial_", "cell_", "sms_", "handy_", "portable_", "mobile_", "phone_")
@@ -119,7 +185,7 @@ def _labels() -> re2._Regexp:
 
 
 def phone_label_gate() -> str:
-    """All label words as one RE2 expression, for the scan's gate."""
+    """All label words as one RE2 expression over folded text, for the scan's second look."""
     return label_gate(PHONE_LABELS + NEAR_LABELS)
 
 

@@ -4,22 +4,23 @@ Why windows: presidio's recognizers run over whole documents at 0.4 MB/s per cor
 nothing that could be PII. `filters.pii_scan` finds the few places that could, and only those are normalised and
 handed to recognizers. Windows and whole texts must give the same verdicts; a test holds them together.
 
-Normalisation maps code points one to one, so that offsets never move: digits of every script become ASCII digits, the
-many spaces and dashes become ` ` and `-`, full-width forms become ASCII. Boundaries are always ASCII
-(`(?<![A-Za-z0-9])`): `\\b` counts Chinese, Thai or Cyrillic letters as word
-characters, and misses what is glued to them.
+Recognizers read normalised text (`pii_fold`). Boundaries are always ASCII (`(?<![A-Za-z0-9])`): `\\b` counts Chinese,
+Thai or Cyrillic letters as word characters, and misses what is glued to them.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from abc import abstractmethod
 from collections.abc import Iterable
 from typing import ClassVar
 
 from presidio_analyzer import EntityRecognizer, RecognizerResult
 
+from filters.pii_fold import normalise
+
+# What every number is made of, and the least that is worth a look: six digits with at most three separators between.
+NUMBER_ROW = re.compile(r"[0-9](?:[ .\-/()]{0,3}[0-9]){5,}")
 Span = tuple[int, int, str]  # start, end (code points), type
 
 
@@ -45,17 +46,6 @@ class SpanRecognizer(EntityRecognizer):
         """Spans in a normalised window, in linear time. `language` is a label such as `deu_Latn` or `und`."""
 
 
-def normalise(text: str) -> str:
-    """Digits, spaces, dashes and full-width forms as ASCII; one code point for each, so offsets stay.
-
-    Markers of an earlier pass become `<`, line ends, `>`: the words in them (`phone`, `ip`) must announce nothing, and
-    a label does not reach across one.
-    """
-    if not text.isascii() and _HAS_FORM.search(text):
-        text = text.translate(_TO_ASCII)
-    return _MARKER.sub(_blank, text) if "-pii" in text else text
-
-
 def words_before(window: str, start: int) -> str | None:
     """The words right before a value, up to 48 characters on its line without another number; None if there are none.
 
@@ -72,61 +62,21 @@ def label_pattern(labels: Iterable[str]) -> str:
 
 
 def label_gate(labels: Iterable[str]) -> str:
-    """RE2 expression over any text, case-insensitive, that matches wherever `label_pattern` might: spaces are loose."""
+    """RE2 expression for `pii_fold.folded`, without case, that matches wherever `label_pattern` might.
+
+    Any punctuation, or none, for a space; and no demand on what stands before a label beyond ASCII.
+    """
     return "|".join(
-        (r"\b" if label[0].isascii() else "")
-        + label.replace("_", "(?:[^a-z]|$)").replace(" ?", r"\W{0,3}").replace(" ", r"\W{1,3}")
+        ("(?:^|[^a-z])" if label[0].isascii() else "")
+        + label.replace("_", "(?:[^a-z]|$)").replace(" ?", f"{_GAP}*").replace(" ", f"{_GAP}*")
         for label in labels
     )
 
 
+# What `_PUNCTUATION` makes a space, as a class of its own.
+_GAP = r"[\x00-/:-@\[-`{-\x7f№º°]"
 _BEFORE = re.compile(r"[^0-9\n]{1,48}\Z")
 _PUNCTUATION = re.compile(
     r"[^0-9a-z\x80-\U0010ffff]+|[№º°]+|(?<=[\u0900-\u1cff\u2e80-\U0010ffff])(?=[a-z\u0370-\u05ff])"
 )
 _UNSPACED = "\u0900"  # Devanagari and everything after it in Unicode: Thai, Georgian, Chinese, ...
-
-
-_MARKER = re.compile(r"<[a-z]{2,11}-pii(?::[a-p]{16})?>")
-
-
-def _blank(marker: re.Match[str]) -> str:
-    return "<" + "\n" * (len(marker[0]) - 2) + ">"
-
-
-class CharacterMap(dict[int, str]):
-    """A table for `str.translate` that learns what maps to itself: a missing key costs an exception there."""
-
-    def __missing__(self, code: int) -> str:
-        character = self[code] = chr(code)
-        return character
-
-
-def _ascii_forms() -> CharacterMap:
-    forms = CharacterMap()
-    for code in range(128, 0x20000):
-        character = chr(code)
-        category = unicodedata.category(character)
-        if category == "Nd":
-            forms[code] = str(unicodedata.digit(character))
-        elif category == "Zs":
-            forms[code] = " "
-        elif category == "Pd" or character == "\N{MINUS SIGN}":
-            forms[code] = "-"
-        elif 0xFF01 <= code <= 0xFF5E:
-            forms[code] = chr(code - 0xFEE0)
-    for mark in "‘’‚‛":
-        forms[ord(mark)] = "'"
-    for mark in "“”„":
-        forms[ord(mark)] = '"'
-    forms[ord("。")] = "."
-    forms[ord("﹒")] = "."
-    forms[ord("︰")] = ":"
-    return forms
-
-
-_TO_ASCII = _ascii_forms()
-# Looking whether anything maps is four times cheaper than mapping. One range for the upper planes keeps the set small.
-_HAS_FORM = re.compile(
-    "[" + "".join(re.escape(chr(code)) for code in sorted(_TO_ASCII) if code < 0x10000) + "\U00010000-\U0010ffff]"
-)

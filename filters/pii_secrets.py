@@ -13,9 +13,11 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
+from functools import cache
 
 import re2
 
+from filters.pii_fold import fold, folded
 from filters.pii_recognizer import SpanRecognizer
 
 
@@ -61,17 +63,44 @@ class Secret(SpanRecognizer):
                 yield match.span(2)
 
 
+def secret_anchors() -> str:
+    """RE2 expression over folded text that matches where a key starts, or up to the value of a named secret or a login.
+
+    Made of the tables that the recognizers' expressions are made of: a row added there is found by the scan.
+    """
+    return "|".join((_KEY_START, f"(?i:[?&;](?:{_PARAMETERS})=|(?:{_name_anchors()}){_UP_TO_VALUE}|{_SCHEME})"))
+
+
+def could_be_secret(raw: bytes, start: int, end: int) -> bool:
+    """Whether a match of `secret_anchors` in folded text goes on like a secret: few words do that are called key."""
+    if raw[end - 1] in b":= \t\n\r" and (_VALUE.match(raw, end) or _AUTHORIZED.match(raw, start)):
+        return True
+    return _CERTAIN.match(raw, start) is not None
+
+
+def _name_anchors() -> str:
+    return "|".join(name.replace("(?<![A-Za-z])", "(?:^|[^A-Za-z])") for name in (*_PASSWORD_NAMES, *_KEY_NAMES))
+
+
 def _assignments(window: str) -> Iterator[re.Match[str]]:
-    """Matches of `_ASSIGNMENT`, tried only where an automaton found the first letters of one of its names."""
-    raw = window.encode("utf-8", "replace")
-    free = at_byte = at_character = 0
-    for name in _NAME_STARTS.finditer(raw):
-        at_character += len(raw[at_byte : name.start()].decode("utf-8", "ignore"))
-        at_byte = name.start()
-        match = _ASSIGNMENT.match(window, at_character) if at_character >= free else None
-        if match:
-            free = match.end()
-            yield match
+    """Matches of `_ASSIGNMENT`, tried only where an automaton found one of its names."""
+    free = 0
+    for name in _names().finditer(fold(window)):
+        for start in (name.start(), name.start() + 1):  # a character that no letter may be comes along before `key`
+            match = _ASSIGNMENT.match(window, start) if start >= free else None
+            if match:
+                free = match.end()
+                yield match
+                break
+
+
+@cache
+def _names() -> re2._Regexp:
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.never_capture = True
+    options.case_sensitive = False
+    return re2.compile(folded(_name_anchors()), options)
 
 
 def _private_keys(window: str) -> Iterator[tuple[int, int]]:
@@ -90,88 +119,110 @@ _USERINFO = re.compile(
     r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{1,24}://([^\s/?#@<>\"':]{0,128}:[^\s/<>\"]{1,256})@(?=[A-Za-z0-9\[À-ɏ])"
 )
 _NO_HOST = re.compile(r"[\w-]*(?![\w.-])|(?:[\w-]+\.)?example\.", re.IGNORECASE)
-_QUERY_SECRET = re.compile(
-    r"[?&;](access_token|auth_token|refresh_token|id_token|token|api_?key|apikey|secret|client_secret|password|passwd|pwd|"
-    r"pass|sig|signature|auth|key|session|sessionid|sid)=([^\s&#\"'<>;,)\]]{8,512})",
-    re.IGNORECASE,
-)
-_WEAK_PARAMETERS = frozenset({"sig", "signature", "auth", "key", "session", "sessionid", "sid", "token"})
+_STRONG_PARAMETERS = (
+    "access_token", "auth_token", "refresh_token", "id_token", "api_?key", "secret", "client_secret", "password", "passwd", "pwd", "pass",
+)  # fmt: skip
+_WEAK_PARAMETERS = ("token", "sig", "signature", "auth", "key", "session", "sessionid", "sid")
+_PARAMETERS = "|".join(_STRONG_PARAMETERS + _WEAK_PARAMETERS)
+_QUERY_SECRET = re.compile(rf"[?&;]({_PARAMETERS})=([^\s&#\"'<>;,)\]]{{8,512}})", re.IGNORECASE)
 
 _PEM_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_END = re.compile(r"-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_BODY = re.compile(r"(?:\\n|[A-Za-z0-9+/=:,\s])*+")
 
-_B = r"(?<![A-Za-z0-9_])"  # a key is not the tail of a longer name
-_VENDOR = re.compile(
-    _B
-    + r"(?:"
-    + "|".join(
-        (
-            r"(?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA)[A-Z0-9]{16}",  # AWS
-            r"AIza[0-9A-Za-z_-]{35}",  # Google
-            r"ya29\.[0-9A-Za-z_-]{30,}",
-            r"GOCSPX-[0-9A-Za-z_-]{28}",
-            r"gh[pousr]_[0-9A-Za-z]{36,255}",  # GitHub
-            r"github_pat_[0-9A-Za-z_]{60,255}",
-            r"gl(?:pat|dt|rt|cbt|ptt|ft|soat|agent)-[0-9A-Za-z_-]{20,}",  # GitLab
-            r"hf_[A-Za-z0-9]{30,40}",  # Hugging Face
-            r"xox[abeoprs]-[0-9A-Za-z-]{10,250}",  # Slack
-            r"xapp-[0-9]-[0-9A-Za-z-]{20,}",
-            r"sk-(?:proj|ant|svcacct|admin|or)-[0-9A-Za-z_-]{20,250}",  # OpenAI, Anthropic, OpenRouter
-            r"sk-[0-9A-Za-z]{32,64}",
-            r"[srp]k_(?:live|test)_[0-9A-Za-z]{16,247}",  # Stripe
-            r"whsec_[0-9A-Za-z+/]{24,}",
-            r"npm_[0-9A-Za-z]{36}",
-            r"pypi-[0-9A-Za-z_-]{40,}",
-            r"dckr_pat_[0-9A-Za-z_-]{20,}",
-            r"do[opr]_v1_[0-9a-f]{64}",  # DigitalOcean
-            r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}",  # Shopify
-            r"SG\.[0-9A-Za-z_-]{16,32}\.[0-9A-Za-z_-]{30,64}",  # SendGrid
-            r"(?:SK|AC)[0-9a-f]{32}",  # Twilio
-            r"key-[0-9a-f]{32}",  # Mailgun
-            r"[0-9a-f]{32}-us[0-9]{1,2}",  # Mailchimp
-            r"sq0[a-z]{3}-[0-9A-Za-z_-]{22,43}",  # Square
-            r"EAA[0-9A-Za-z]{80,}",  # Facebook
-            r"dapi[0-9a-f]{32}",  # Databricks
-            r"lin_api_[0-9A-Za-z]{40}",  # Linear
-            r"NRAK-[0-9A-Z]{27}",  # New Relic
-            r"PMAK-[0-9a-f]{24}-[0-9a-f]{34}",  # Postman
-            r"hv[sb]\.[0-9A-Za-z_-]{24,}",  # Vault
-            r"glsa_[0-9A-Za-z]{32}_[0-9a-f]{8}",  # Grafana
-            r"rubygems_[0-9a-f]{48}",
-            r"sntrys_[0-9A-Za-z+/=_-]{40,}",  # Sentry
-            r"r8_[0-9A-Za-z]{37}",  # Replicate
-            r"gsk_[0-9A-Za-z]{50,}",  # Groq
-            r"xai-[0-9A-Za-z]{70,}",
-            r"tskey-[a-z]+-[0-9A-Za-z-]{20,}",  # Tailscale
-            r"sbp_[0-9a-f]{40}",  # Supabase
-            r"AGE-SECRET-KEY-1[0-9A-Z]{58}",
-            r"[0-9]{8,10}:AA[0-9A-Za-z_-]{33}",  # Telegram
-            r"[MNO][0-9A-Za-z_-]{23,25}\.[0-9A-Za-z_-]{6}\.[0-9A-Za-z_-]{27,38}",  # Discord
-            r"eyJ[0-9A-Za-z_-]{10,}\.eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{16,}",  # JSON Web Token
-            r"https://hooks\.slack\.com/(?:services|workflows)/[0-9A-Za-z/_-]{20,}",
-            r"https://discord(?:app)?\.com/api/webhooks/[0-9]{15,20}/[0-9A-Za-z_-]{40,}",
-        )
-    )
-    + r")(?![A-Za-z0-9])"
+_VENDOR_KEYS: tuple[tuple[str, str], ...] = (  # how a key starts, without counted repeats, and how it goes on
+    (r"A(?:KIA|SIA|BIA|CCA|ROA|IDA)", r"[A-Z0-9]{16}"),  # AWS
+    (r"AIza", r"[0-9A-Za-z_-]{35}"),  # Google
+    (r"ya29\.", r"[0-9A-Za-z_-]{30,}"),
+    (r"GOCSPX-", r"[0-9A-Za-z_-]{28}"),
+    (r"gh[pousr]_", r"[0-9A-Za-z]{36,255}"),  # GitHub
+    (r"github_pat_", r"[0-9A-Za-z_]{60,255}"),
+    (r"gl(?:pat|dt|rt|cbt|ptt|ft|soat|agent)-", r"[0-9A-Za-z_-]{20,}"),  # GitLab
+    (r"hf_", r"[A-Za-z0-9]{30,40}"),  # Hugging Face
+    (r"xox[abeoprs]-", r"[0-9A-Za-z-]{10,250}"),  # Slack
+    (r"xapp-", r"[0-9]-[0-9A-Za-z-]{20,}"),
+    (
+        r"sk-",
+        r"(?:(?:proj|ant|svcacct|admin|or)-[0-9A-Za-z_-]{20,250}|[0-9A-Za-z]{32,64})",
+    ),  # OpenAI, Anthropic, OpenRouter
+    (r"[srp]k_(?:live|test)_", r"[0-9A-Za-z]{16,247}"),  # Stripe
+    (r"whsec_", r"[0-9A-Za-z+/]{24,}"),
+    (r"npm_", r"[0-9A-Za-z]{36}"),
+    (r"pypi-", r"[0-9A-Za-z_-]{40,}"),
+    (r"dckr_pat_", r"[0-9A-Za-z_-]{20,}"),
+    (r"do[opr]_v1_", r"[0-9a-f]{64}"),  # DigitalOcean
+    (r"shp(?:at|ca|pa|ss)_", r"[0-9a-fA-F]{32}"),  # Shopify
+    (r"SG\.", r"[0-9A-Za-z_-]{16,32}\.[0-9A-Za-z_-]{30,64}"),  # SendGrid
+    (r"(?:SK|AC)[0-9a-f][0-9a-f][0-9a-f][0-9a-f]", r"[0-9a-f]{28}"),  # Twilio
+    (r"key-", r"[0-9a-f]{32}"),  # Mailgun
+    (r"sq0[a-z][a-z][a-z]-", r"[0-9A-Za-z_-]{22,43}"),  # Square
+    (r"EAA", r"[0-9A-Za-z]{80,}"),  # Facebook
+    (r"dapi", r"[0-9a-f]{32}"),  # Databricks
+    (r"lin_api_", r"[0-9A-Za-z]{40}"),  # Linear
+    (r"NRAK-", r"[0-9A-Z]{27}"),  # New Relic
+    (r"PMAK-", r"[0-9a-f]{24}-[0-9a-f]{34}"),  # Postman
+    (r"hv[sb]\.", r"[0-9A-Za-z_-]{24,}"),  # Vault
+    (r"glsa_", r"[0-9A-Za-z]{32}_[0-9a-f]{8}"),  # Grafana
+    (r"rubygems_", r"[0-9a-f]{48}"),
+    (r"sntrys_", r"[0-9A-Za-z+/=_-]{40,}"),  # Sentry
+    (r"r8_", r"[0-9A-Za-z]{37}"),  # Replicate
+    (r"gsk_", r"[0-9A-Za-z]{50,}"),  # Groq
+    (r"xai-", r"[0-9A-Za-z]{70,}"),
+    (r"tskey-", r"[a-z]+-[0-9A-Za-z-]{20,}"),  # Tailscale
+    (r"sbp_", r"[0-9a-f]{40}"),  # Supabase
+    (r"AGE-SECRET-KEY-1", r"[0-9A-Z]{58}"),
+    (r"eyJ", r"[0-9A-Za-z_-]{10,}\.eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{16,}"),  # JSON Web Token
+    (r"https://hooks\.slack\.com/(?:services|workflows)/", r"[0-9A-Za-z/_-]{20,}"),
+    (r"https://discord(?:app)?\.com/api/webhooks/", r"[0-9]{15,20}/[0-9A-Za-z_-]{40,}"),
 )
+_MARKED_KEYS: tuple[tuple[str, str], ...] = (  # what marks a key in its middle, and the key
+    (r"[0-9]:AA", r"[0-9]{8,10}:AA[0-9A-Za-z_-]{33}"),  # Telegram
+    (r"[0-9a-f]-us[0-9]", r"[0-9a-f]{32}-us[0-9]{1,2}"),  # Mailchimp
+    (
+        r"\.[0-9A-Za-z_-]{6}\.[0-9A-Za-z_-]{8}",
+        r"[MNO][0-9A-Za-z_-]{23,25}\.[0-9A-Za-z_-]{6}\.[0-9A-Za-z_-]{27,38}",
+    ),  # Discord
+)
+_KEY_FORMS = "|".join([start + rest for start, rest in _VENDOR_KEYS] + [key for _, key in _MARKED_KEYS])
+# A key is neither the tail of a longer name nor the head of one.
+_VENDOR = re.compile(f"(?<![A-Za-z0-9_])(?:{_KEY_FORMS})(?![A-Za-z0-9])")
 
+_PASSWORD_NAMES = (
+    "pass(?:word|wd|phrase|code)?", "pwd", "passwort", "kennwort", "contraseña", "contrasena", "senha", "mot[ _]de[ _]passe", "mdp",
+    "hasło", "haslo", "пароль", "parola", "wachtwoord", "lösenord", "密码", "密碼", "パスワード", "비밀번호", "secret", "api[_ -]?secret",
+)  # fmt: skip
+_KEY_NAMES = (
+    "token", "api[_ -]?key", "apikey", "access[_ -]?key(?:[_ -]?id)?", "secret[_ -]?key", "private[_ -]?key", "account[_ -]?key",
+    "auth[_ -]?key", "credentials?", "(?<![A-Za-z])key",
+)  # fmt: skip
+# From a name's end to its value.
+_IS = r"""[A-Za-z0-9_]{0,24}+["'\]]{0,2}[ \t]{0,3}(?:=>|:=|==?|:|=|[ \t\n\r]is[ \t\n\r])[ \t]{0,3}"""
 _ASSIGNMENT = re.compile(
-    r"""(?:(?P<password>pass(?:word|wd|phrase|code)?|pwd|passwort|kennwort|contraseña|contrasena|senha|mot[ _]de[ _]passe|mdp|"""
-    r"""hasło|haslo|пароль|parola|wachtwoord|lösenord|密码|密碼|パスワード|비밀번호|secret|api[_ -]?secret)"""
-    r"""|token|api[_ -]?key|apikey|access[_ -]?key(?:[_ -]?id)?|secret[_ -]?key|private[_ -]?key|account[_ -]?key|auth[_ -]?key|credentials?|"""
-    r"""(?<![A-Za-z])key)"""
-    r"""[A-Za-z0-9_]{0,24}["'\]]{0,2}[ \t]{0,3}(?:=>|:=|==?|:|=|\sis\s)[ \t]{0,3}"""
+    f"(?:(?P<password>{'|'.join(_PASSWORD_NAMES)})|{'|'.join(_KEY_NAMES)}){_IS}"
     r"""(?:(?P<quote>["'`])(?P<quoted>[^"'`\s]{6,256})(?P=quote)|(?P<bare>[^\s"'`,;<>(){}\[\]|]{8,256}))""",
     re.IGNORECASE,
-)
-_NAME_STARTS = re2.compile(
-    "(?i)pass|pwd|kennw|contrase|senha|mot[ _]de|mdp|has[łl]o|пароль|parola|wachtw|lösen|密[码碼]|パスワ|비밀|secret|api[_ -]?[ks]|token|access|"
-    "private|account|auth|credent|key",
 )
 _AUTHORIZATION = re.compile(
     r"(?<![A-Za-z])(Bearer|Basic|Token)[ \t]{1,2}([A-Za-z0-9._~+/-]{12,1024}={0,2})", re.IGNORECASE
 )
+
+# The same over folded bytes, for the scan.
+_PEM_START = "-----BEGIN [A-Z0-9 ]*PRIVATE KEY"
+_SCHEME = r"(?:^|[^a-z])(?:bearer|basic|token)[ \t]"
+_KEY_START = "|".join(
+    (
+        f"(?:^|[^0-9A-Za-z_])(?:{'|'.join(start for start, _ in _VENDOR_KEYS)})",
+        *(mark for mark, _ in _MARKED_KEYS),
+        _PEM_START,
+    )
+)
+_CERTAIN = re.compile(
+    rf"[^0-9A-Za-z_]?(?:{'|'.join(start + rest for start, rest in _VENDOR_KEYS)})|{'|'.join(mark for mark, _ in _MARKED_KEYS)}|"
+    rf"{_PEM_START}".encode()
+)
+_UP_TO_VALUE = r"""[0-9A-Za-z_]*["'\]]*[ \t]*(?:[:=]|[ \t\n\r]is[ \t\n\r])"""
+_VALUE = re.compile(rb"[=>]?[ \t]{0,3}[\"'`]?(?=[^\s]{0,255}?[0-9!@#$%^&*+?~=])[^\s\"'`]{6}")
+_AUTHORIZED = re.compile(rb"[^a-z]?(?:bearer|basic|token)[ \t]{1,2}[A-Za-z0-9._~+/-]{12}", re.IGNORECASE)
 
 _PLACEHOLDER = re.compile(
     r"(?:your|my|the|some|insert|enter|change|replace|example|sample|dummy|test|fake|foo|bar|user|password|passwd|pass|pwd|secret|"

@@ -1,4 +1,5 @@
-"""Texts made to be slow: 20 kB of one short piece repeated, some for each type of PII. For the tests and the bench."""
+"""Texts made to be slow: 20 kB of one short piece repeated, some for each type of PII; and 20 kB of anchors that come to
+nothing around one value, which makes everything look again. For the tests and the bench."""
 
 # ruff: noqa: E501 (rows of a table)
 
@@ -9,9 +10,16 @@ from pipeline.sample.labelled import base58check, cpf, ethereum, iban, luhn, spa
 LENGTH = 20_000
 
 
-def worst_texts() -> dict[str, str]:
-    """Repeated piece to text."""
-    return {unit: (unit * (LENGTH // len(unit) + 1))[:LENGTH] for units in WORST.values() for unit in units}
+def worst_texts(length: int = LENGTH) -> dict[str, str]:
+    """Name (the repeated piece, or a value and the dead piece before it) to text."""
+    texts = {unit: (unit * (length // len(unit) + 1))[:length] for units in WORST.values() for unit in units}
+    for value in VALUES.values():
+        for dead in DEAD:
+            texts[f"{dead}*n + {value}"] = (dead * (length // len(dead)))[: length - len(value)] + value
+    for kind, value in VALUES.items():
+        for dead in WORST[kind][:4]:
+            texts[f"{value} + {dead}*n"] = (value + " " + dead * (length // len(dead)))[:length]
+    return texts
 
 
 WORST: dict[str, tuple[str, ...]] = {
@@ -47,3 +55,22 @@ WORST: dict[str, tuple[str, ...]] = {
         "eyJabcdefghij.", "eyJabcdefghij.eyJabcdefgh." + "a" * 20 + " ",
     ),
 }  # fmt: skip
+
+# One finding of each type; what may stand glued before it does.
+VALUES: dict[str, str] = {
+    "EMAIL": "firma.de",
+    "IP_ADDRESS": " 62.138.9.77",
+    "IBAN": " " + iban("DE", "370400440532013000"),
+    "CREDIT_CARD": " " + luhn("453201511283036"),
+    "PHONE": " +49 30 1234567",
+    "NATIONAL_ID": " 536-90-4399",
+    "MAC_ADDRESS": " 00:1B:44:11:3A:B7",
+    "CRYPTO": " " + base58check(0, "x"),
+    "URL_CREDENTIALS": " redis://:S3cr3tPw9x@cache",
+    "SECRET": " token=Aa1bC2dE3fG4hI5jK6",
+}
+# Anchors that come to nothing.
+DEAD: tuple[str, ...] = (
+    "eve@", "@", "a@b ", "&#64;", "[at]", " at x dot ", "12 34 56 ", "1.2.3.4 ", "+1", "DE89 3704 ", "12:34:56:", "2a02:1:", "key=a", "sk-a ",
+    "tel 12 ", "A" * 25 + " ", "0x" + "a" * 41 + " ", "-----BEGIN PRIVATE KEY", "?sig=", "bearer ", "999-99-999 ", "é@", "电话12 34 56 ",
+)  # fmt: skip

@@ -19,7 +19,7 @@ from filters import pii_network, pii_scan
 from filters.decision import Action
 from filters.pii import CODE_TYPES, MARKERS, MATH_TYPES, PII, TYPES, Reason, find, pseudonyms, redact, scan
 from filters.pii_finance import keccak256
-from filters.pii_network import Email
+from filters.pii_mail import Email
 from filters.pii_phone import Phone
 from filters.pii_recognizer import SpanRecognizer
 from filters.pii_scan import PRIORITY, RecognizerError, find_spans_unfiltered

@@ -135,7 +135,7 @@ def _public(text: str) -> bool:
     if len(octets) == 4 and octets[0] not in _SPECIAL_OCTETS and all(octet in _OCTETS for octet in octets):
         return True
     if (
-        len(octets) == 1 and text[:1] == "2" and text[4:5] == ":" and text[:5] not in ("2001:", "2002:")
+        len(octets) == 1 and text[:1] == "2" and text.find(":") == 4 and text[:5] not in ("2001:", "2002:")
     ):  # of 2000::/3, without 3fff::/20
         try:
             socket.inet_pton(socket.AF_INET6, text)

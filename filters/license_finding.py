@@ -1,0 +1,73 @@
+"""TODO"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from filters.license_policy import RESTRICTIONS, restrictiveness
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a document says about its licence.
+
+    Attributes:
+        spdx: SPDX expression; None when nothing was found or when rights are only reserved.
+        permissive: under `lists/licenses.toml`; None without evidence.
+        detector: kind of mark: `spdx-tag`, `license-text`, `cc-mark`, `rights-statement`, `declared`.
+        start, end: where the mark stands, code points of the content.
+        conflict: whether marks disagree.
+        confidence: 0..1, a rank of detectors, not a calibrated probability.
+        restriction: kind of restriction, a key of the lists' `[opt_out]`; None when there is none.
+    """
+
+    spdx: str | None = None
+    permissive: bool | None = None
+    detector: str | None = None
+    start: int | None = None
+    end: int | None = None
+    conflict: bool = False
+    confidence: float = 0.0
+    restriction: str | None = None
+
+
+NO_FINDING = Finding()
+
+
+def granted(expression: str, detector: str, start: int, end: int, confidence: float) -> Finding:
+    rank = restrictiveness(expression)
+    restriction = RESTRICTIONS[rank] if rank > 1 else None
+    return Finding(expression, rank == 0, detector, start, end, False, confidence, restriction)
+
+
+def reserved(
+    restriction: str, start: int, end: int, confidence: float, detector: str = "rights-statement"
+) -> Finding:
+    """A finding of a restriction in words, for which there is no SPDX id."""
+    return Finding(None, False, detector, start, end, False, confidence, restriction)
+
+
+def strictness(finding: Finding) -> int:
+    if finding.restriction:
+        return RESTRICTIONS.index(finding.restriction)
+    return 0 if finding.permissive else 1
+
+
+def settle(marks: Iterable[Finding]) -> Finding:
+    """One finding out of all marks: the strictest; among equals the surest, then the first."""
+    marks = list(marks)
+    if not marks:
+        return NO_FINDING
+    # "All rights reserved" beside an explicit grant is boilerplate (BSD texts hold it); beside a CC mark it is often
+    # the theme's footer, which does not take the grant back but casts doubt on it.
+    grants = [mark for mark in marks if mark.spdx]
+    doubted = False
+    if grants:
+        doubted = any(mark.restriction == "rights_reserved" and not mark.spdx for mark in marks) and any(
+            mark.detector == "cc-mark" for mark in grants
+        )
+        marks = [mark for mark in marks if mark.spdx or mark.restriction != "rights_reserved"]
+    winner = max(marks, key=lambda mark: (strictness(mark), mark.confidence, -(mark.start or 0)))
+    conflict = doubted or len({(mark.spdx, mark.restriction) for mark in marks}) > 1
+    return replace(winner, conflict=True) if conflict else winner

@@ -1,0 +1,124 @@
+"""TODO"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from license_expression import ExpressionError, Licensing, get_spdx_licensing
+
+LICENSE_LISTS = Path(__file__).parent / "lists" / "licenses.toml"
+
+
+def permissive(expression: str) -> bool:
+    """Whether an SPDX expression is permissive: OR if any part is, AND if all are, WITH as what stands before it."""
+    return restrictiveness(expression) == 0
+
+
+# Worst last, so that the worse of two restrictions is the greater index; 0 is permissive, 1 not ranked.
+RESTRICTIONS = (
+    "permissive",
+    "unranked",
+    "weak_copyleft",
+    "copyleft",
+    "share_alike",
+    "proprietary",
+    "source_available",
+    "noderivatives",
+    "noncommercial",
+    "rights_reserved",
+    "tdm_reserved",
+    "no_ai",
+)
+_CC = re.compile(r"CC-(BY(?:-(?:SA|NC|ND|NC-SA|NC-ND))?)(?:-\d.*)?\Z")
+
+
+@functools.cache
+def policy_lists() -> dict[str, Any]:
+    return tomllib.loads(LICENSE_LISTS.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def lists_sha256() -> str:
+    return hashlib.sha256(LICENSE_LISTS.read_bytes()).hexdigest()
+
+
+@functools.cache
+def kind_of_id() -> dict[str, int]:
+    lists = policy_lists()
+    kinds = {name: RESTRICTIONS.index("unranked") for name in lists["unranked"]["ids"]}
+    for restriction, names in lists["restricted"].items():
+        kinds.update(dict.fromkeys(names, RESTRICTIONS.index(restriction)))
+    for names in lists["permissive"].values():
+        kinds.update(dict.fromkeys(names, 0))
+    return kinds
+
+
+@functools.lru_cache(maxsize=4096)
+def restrictiveness(expression: str) -> int:
+    """Index into `RESTRICTIONS` of what the expression comes to."""
+    try:
+        parsed = licensing().parse(expression)
+    except ExpressionError:
+        return RESTRICTIONS.index("unranked")
+    return _restrictiveness_of(parsed)
+
+
+def _restrictiveness_of(node: Any) -> int:
+    if hasattr(node, "license_symbol"):
+        return _restrictiveness_of(node.license_symbol)
+    if getattr(node, "isliteral", False) or hasattr(node, "key"):
+        return _id_restrictiveness(node.key)
+    parts = [_restrictiveness_of(part) for part in node.args]
+    return min(parts) if node.operator.strip() == "OR" else max(parts)
+
+
+def _id_restrictiveness(spdx_id: str) -> int:
+    if spdx_id == "CC0-1.0" or (cc := _CC.match(spdx_id)):
+        kind = "CC0" if spdx_id == "CC0-1.0" else "CC-" + cc[1]  # type: ignore[index]
+        if kind in policy_lists()["creative_commons"]["permissive"]:
+            return 0
+        for element, restriction in (("NC", "noncommercial"), ("ND", "noderivatives"), ("SA", "share_alike")):
+            if element in kind:
+                return RESTRICTIONS.index(restriction)
+    return kind_of_id().get(spdx_id, RESTRICTIONS.index("unranked"))
+
+
+@functools.cache
+def licensing() -> Licensing:
+    return get_spdx_licensing()  # builds an index, 0.1 s each time
+
+
+def canonical(expression: str) -> str:
+    """Canonical form: parts sorted, doubles gone."""
+    return str(licensing().parse(expression).simplify())
+
+
+@functools.cache
+def spdx_ids() -> frozenset[str]:
+    return frozenset(licensing().known_symbols)
+
+
+def known_id(spdx_id: str) -> str | None:
+    return spdx_id if spdx_id in spdx_ids() else None
+
+
+def allowed_by(node: Any, allow: tuple[str, ...]) -> bool:
+    if hasattr(node, "license_symbol"):
+        return allowed_by(node.license_symbol, allow)
+    if hasattr(node, "key"):
+        named = any(
+            node.key == id or (node.key.startswith(id + "-") and node.key[len(id) + 1].isdigit()) for id in allow
+        )
+        return named or _id_restrictiveness(node.key) == 0
+    parts = [allowed_by(part, allow) for part in node.args]
+    return any(parts) if node.operator.strip() == "OR" else all(parts)
+
+
+@functools.cache
+def opt_out_restrictions() -> frozenset[str]:
+    return frozenset(policy_lists()["opt_out"]["exclude"])

@@ -1,0 +1,130 @@
+"""Which licences a text holds whole: the index's matches, relatives told apart, and what somebody added to them.
+
+Two things no fingerprint can know are left to words. Relatives that share nearly everything are told apart by the one
+clause in which they differ (`[[relative]]` of the lists: ISC is 0BSD with "provided that the above copyright notice").
+And a licence with a restriction written into or under it ("not for commercial use", "for good, not evil", a Commons
+Clause) is no longer that licence: words of restriction are looked for in what the licence does not explain, so that
+the Unlicense, which says "commercial or non-commercial" itself, is left alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+
+from filters.license_index import find_texts
+from filters.license_policy import policy_lists
+
+
+@dataclass(frozen=True, slots=True)
+class WholeText:
+    """A licence text or its prescribed notice: SPDX id, code point range, share of it that is there, and the kind of
+    restriction that somebody added, if any (a key of the lists' `[opt_out]`)."""
+
+    spdx: str
+    start: int
+    end: int
+    containment: float
+    added: str | None
+
+
+def whole_texts(text: str) -> list[WholeText]:
+    """The licences whose text is in `text`, in the order in which they stand."""
+    if not _HOPE.search(text):
+        return []
+    found = []
+    matches = sorted(find_texts(text), key=lambda match: match.start)
+    for number, match in enumerate(matches):
+        region = text[match.start : match.end]
+        # A disclaimer is most of a short licence, and grants nothing.
+        if not _GRANTS.search(region):
+            continue
+        last = matches[number - 1].end if number else 0
+        following = matches[number + 1].start if number + 1 < len(matches) else len(text)
+        before = text[max(last, match.start - 700) : match.start]
+        after = text[match.end : min(following, match.end + 900)]
+        inside = " ".join(text[start:end] for start, end in match.foreign)
+        found.append(
+            WholeText(
+                _told_apart(match.spdx, region), match.start, match.end, match.containment,
+                added_restriction(inside) or added_restriction(after) or added_restriction(before),
+            )
+        )  # fmt: skip
+    return found
+
+
+def added_restriction(text: str) -> str | None:
+    """The kind of restriction that words beside a free licence add to it; None when they add none."""
+    for restriction, pattern in _ADDED:
+        if pattern.search(text):
+            return restriction
+    return None
+
+
+_HOPE = re.compile(
+    r"permi(?:t|ssion)|redistribut|licen[sc]e|warrant|grant|public domain|lizenz|licença|许可", re.IGNORECASE
+)
+_GRANTS = re.compile(
+    r"permi(?:t|ssion)|grant|redistribut|\bfree(?:ly)?\b|\bmay (?:use|copy|be used|modify|redistribute|do)|"
+    r"dedicat|public domain|waive|licen[sc]ed? |accord|conced|autoris|verbatim|许可|unlimited",
+    re.IGNORECASE,
+)
+_ADDED = (
+    (
+        "noncommercial",
+        re.compile(
+            r"non[- ]?commercial(?! or commercial)|(?<!or )not[^.;\n]{0,40}\bcommercial|commercial (?:use|purpose|redistribution|"
+            r"distribution|product|usage)\w*[^.;]{0,60}(?:prohibit|not (?:be )?(?:permit|allow)|forbid|require|need|contact|"
+            r"licen[sc]e|permission|must|purchas)|"
+            r"(?:may|must|shall|can)(?: ?not| never)[^.;]{0,30}\b(?:sold|sell|resold|rented)\b|commons clause|"
+            r"(?:personal|academic|research|educational|evaluation|internal|non-?production|scientific)"
+            r"(?: \w+){0,3} (?:use|purposes?) only|only (?:be used )?for (?:personal|academic|research|educational|evaluation|internal)",
+            re.IGNORECASE,
+        ),
+    ),
+    (
+        "proprietary",
+        re.compile(
+            r"good,? (?:and )?not evil|\bmilitary\b|\bweapons?\b|nuclear (?:facilit|power|weapon|energy)|may not be (?:modified|altered)|"
+            r"(?:must|may|shall) not be redistributed|no redistribution|without (?:a |the )?(?:prior )?(?:written )?"
+            r"(?:permission|consent) of the (?:author|owner|company) (?:is|it) ",
+            re.IGNORECASE,
+        ),
+    ),
+    (
+        "no_ai",
+        re.compile(r"(?:machine[- ]learning|artificial intelligence|\bAI\b|language model)[^.]{0,80}", re.IGNORECASE),
+    ),
+)  # fmt: skip
+
+
+def _told_apart(spdx_id: str, region: str) -> str:
+    words = " ".join(re.findall(r"[a-z0-9.]+", region.lower()))
+    for rule in _relatives():
+        if any(spdx_id == name or (name.endswith("*") and spdx_id.startswith(name[:-1])) for name in rule.found):
+            if spdx_id in rule.but:
+                continue
+            if all(phrase in words for phrase in rule.has) and not any(phrase in words for phrase in rule.lacks):
+                spdx_id = rule.is_id
+    return spdx_id
+
+
+@dataclass(frozen=True, slots=True)
+class _Relative:
+    found: tuple[str, ...]
+    but: tuple[str, ...]
+    has: tuple[str, ...]
+    lacks: tuple[str, ...]
+    is_id: str
+
+
+@functools.cache
+def _relatives() -> tuple[_Relative, ...]:
+    return tuple(
+        _Relative(
+            tuple(rule["found"]), tuple(rule.get("but", ())), tuple(rule.get("has", ())),
+            tuple(rule.get("lacks", ())), rule["is"],
+        )
+        for rule in policy_lists()["relative"]
+    )  # fmt: skip

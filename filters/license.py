@@ -2,25 +2,22 @@
 
 Four rules make this a filter one can answer for. A verdict needs a mark: no evidence is never permissive (a published
 filter let rows without any licence pass because "all of nothing" is true). A page that talks about a licence is not
-under it: a mark counts by where it stands (of the CC links on 154 real pages 96% with `rel=license`, 94% in a footer
-and none in a caption spoke for the page) and by the sentence around it. Where marks disagree, the stricter wins and
+under it: a mark counts by where it stands and by the sentence around it. Where marks disagree, the stricter wins and
 the disagreement is recorded. And false-permissive is the costly error, so doubt is no evidence.
 
-In extracted text, where lines are all the structure left, a Creative Commons statement is told by its build and its
-place, with words of some sixty languages as data (`[words]` of the lists), and not symmetrically: a restriction in a
-short line at the page's edge needs no word that we know, a permission needs a licence word or a sign of copyright, and
-both yield to talk and to other people's pictures, data and software. On 75 statements in 40 languages and 75 others set
-aside before tuning: 74 right, no false claim; the same author wrote both, so real pages will do worse.
+Each way of saying a licence has its module: whole texts by fingerprint (`license_index`, `license_texts`), notices and
+titles (`license_notices`), names (`license_names`, `license_named`), source files, READMEs, package metadata
+(`license_source`, `license_readme`, `license_metadata`), HTML (`license_html`, `license_page`) and extracted text
+(`license_text`, `license_statements`, `license_rights`). One google-re2 gate (`license_gate`) looks for the words
+without which none of them can find anything; pages without one cost only that scan.
 
-One google-re2 gate looks for the words without which no detector can find anything; pages without one cost only that
-scan, and on the others detectors see windows around the hits. On 1,350 development rows: false-permissive
-0.15% (none on GNU, NC or ND rows), permissive recall 0.92, SPDX id right 0.90; of 87 ids given to real web
-pages 84 were right. They were written and tuned against, so expect less on other packages.
+FIGURES
 
 Under the default policy `opt-out` a web page stays unless it carries an explicit restriction: NC, ND, rights reserved,
 a text-and-data-mining or AI reservation, and also share-alike and copyleft. The last two are a choice: they permit use,
 but on terms that a trained model and its maker cannot be shown to keep; the post-training data of the published corpus
-left share-alike out; and a wrong exclusion is undone by a list, a wrong inclusion is not. `allow` takes them in.
+left share-alike out; and a wrong exclusion is undone by a list, a wrong inclusion is not. `allow` takes them in. Pages
+that say nothing stay, as in the published corpus, and are counted apart; code that says nothing goes (`open-only`).
 """
 
 from __future__ import annotations
@@ -32,19 +29,33 @@ from typing import Any
 from datatrove.data import Document
 
 from filters.decision import Action, Decision, Evidence
-from filters.license_finding import NO_FINDING, Finding, granted, settle
-from filters.license_gate import GATE
+from filters.license_finding import NO_FINDING, Finding, granted, strictest
+from filters.license_gate import may_hold_a_mark
+from filters.license_html import HTML
+from filters.license_index import index_sha256
+from filters.license_metadata import metadata_marks
 from filters.license_names import parse_declared
-from filters.license_page import HTML, page_marks
-from filters.license_policy import allowed_by, canonical, licensing, lists_sha256, opt_out_restrictions, policy_lists
+from filters.license_page import page_marks
+from filters.license_policy import (
+    allowed_by,
+    canonical,
+    check_allowed,
+    ids_in,
+    licensing,
+    lists_sha256,
+    opt_out_restrictions,
+    permissive,
+    policy_lists,
+)
 from filters.license_readme import readme_marks
 from filters.license_source import license_file_marks, source_marks
 from filters.license_text import text_marks
 from filters.stage import Stage
 
 # Bumped whenever a change here can change an answer.
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 DETECTOR = f"fairtrove-license@{CODE_VERSION}"
+__all__ = ["KINDS", "NO_FINDING", "Finding", "License", "Reason", "detect", "inspect", "parse_declared", "permissive"]
 
 
 class Reason(StrEnum):
@@ -58,7 +69,19 @@ class Reason(StrEnum):
 
 
 # `books`, `math` and `parallel` are the recipes' names for other running text; it is read as the text of a page.
-KINDS = ("web", "html", "books", "math", "parallel", "markdown", "code", "source", "license_text", "declared")
+KINDS = (
+    "web",
+    "html",
+    "books",
+    "math",
+    "parallel",
+    "markdown",
+    "code",
+    "source",
+    "license_text",
+    "metadata",
+    "declared",
+)
 MAX_LICENSE_CHARS = 200_000  # the longest licence text, with room for others beside it
 MAX_README_CHARS = 300_000
 MAX_HTML_CHARS = 4_000_000  # a page's licence stands in it or nowhere; the rest is data
@@ -74,40 +97,43 @@ def detect(kind: str, content: str, url: str | None) -> tuple[str | None, bool |
 
     Args:
         kind: one of `KINDS`: `web` (HTML or extracted text), `html`, `markdown`, `code` or `source`, `license_text`,
-            `declared` (a string in which somebody names the licence).
+            `metadata` (`package.json`, `PKG-INFO`, `pyproject.toml`, ...), `declared` (a string in which somebody names
+            the licence).
         content: what to look at.
-        url: where it is from; no rule uses it yet.
+        url: where it is from. The sites that publish licences (`[about]` of the lists) show their texts without being
+            under them.
 
     `(None, False)` says that rights are reserved in words, for which there is no SPDX id.
+
+    Raises:
+        ValueError: the kind is none of `KINDS`.
     """
     finding = inspect(kind, content, url)
     return finding.spdx, finding.permissive
 
 
 def inspect(kind: str, content: str, url: str | None = None) -> Finding:
-    """As `detect`, with the mark's place and kind."""
+    """As `detect`, with the mark's place and kind, and whether marks disagree."""
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r} is none of {', '.join(KINDS)}")
     if not content:
         return NO_FINDING
     if kind == "declared":
         return declared(content)
-    try:
-        hit = kind == "license_text" or GATE.search(content)
-    except UnicodeEncodeError:  # lone surrogates, which re2 refuses; "?" takes as much room
-        content = content.encode("utf-8", "replace").decode("utf-8")
-        hit = GATE.search(content)
-    if not hit:
-        return NO_FINDING
-    if kind == "license_text":
-        return settle(license_file_marks(content[:MAX_LICENSE_CHARS]))
-    if kind in ("code", "source"):
-        return settle(source_marks(content))
-    if kind == "markdown":
-        return settle(readme_marks(content[:MAX_README_CHARS]))
+    if kind not in ("license_text", "metadata") and not (hit := may_hold_a_mark(content)):
+        if hit is False:
+            return NO_FINDING
+        # lone surrogates, which no encoding takes; "?" has as much room
+        return inspect(kind, content.encode("utf-8", "replace").decode("utf-8"), url)
+    if kind in ("code", "source", "markdown", "license_text", "metadata"):
+        return strictest(_file_marks(kind, content.replace("\r\n", " \n")))  # as long, and a line end is one character
     if kind == "html" or HTML.search(content, 0, 4096):
-        return settle(page_marks(content[:MAX_HTML_CHARS]))
-    return settle(text_marks(content, extracted=True))
+        marks = page_marks(content[:MAX_HTML_CHARS])
+    else:
+        marks = text_marks(content)
+    if url and marks and _is_about_licences(url):
+        marks = [mark for mark in marks if mark.detector in ("link", "meta", "rel-license", "json-ld")]
+    return strictest(marks)
 
 
 def declared(text: str) -> Finding:
@@ -117,6 +143,24 @@ def declared(text: str) -> Finding:
         return NO_FINDING
     return granted(expression, "declared", 0, min(len(text), 500), 0.9)
 
+
+def _file_marks(kind: str, content: str) -> list[Finding]:
+    if kind == "license_text":
+        return license_file_marks(content[:MAX_LICENSE_CHARS])
+    if kind == "markdown":
+        return readme_marks(content[:MAX_README_CHARS])
+    metadata = metadata_marks(content)
+    return metadata if kind == "metadata" or metadata else source_marks(content)
+
+
+def _is_about_licences(url: str) -> bool:
+    host = url.split("//", 1)[-1].split("/", 1)[0].lower().removeprefix("www.")
+    return any(host == name or host.endswith("." + name) for name in policy_lists()["about"]["hosts"])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The stage
+# ---------------------------------------------------------------------------------------------------------------------
 
 _KEEP = {reason: Decision(Action.KEEP, reason) for reason in Reason}
 
@@ -133,8 +177,13 @@ class License(Stage):
             `CC-BY-SA` takes Wikipedia in.
         exclusion_writer: see `Stage`.
 
+    Raises:
+        ValueError: an unknown policy or kind, or an `allow` that is no SPDX id; the message names the nearest ones.
+
     For web documents `metadata["html"]` is looked at instead of the text when there is one: the place of a mark tells
-    more than its words. A licence that the source declares in `metadata["license"]` is a mark too.
+    more than its words. A licence that the source declares in `metadata["license"]` is a mark too, and for code so is
+    the nearest licence file in `metadata["license_file"]`: the most restrictive of header, file and declaration wins.
+    What a data set declares of itself as a compilation (ODC-By, ODbL, CDLA) says nothing of a document in it.
     Sets `metadata["license"]` to the SPDX expression found, else None.
     """
 
@@ -151,6 +200,7 @@ class License(Stage):
         self.policy = policy
         self.kind = kind
         self.allow = tuple(allow)
+        check_allowed(self.allow)
 
     def decide(self, documents: Sequence[Document]) -> list[Decision]:
         """One decision per document; annotates `metadata["license"]`."""
@@ -164,6 +214,7 @@ class License(Stage):
             "kind": self.kind,
             "allow": ",".join(self.allow),
             "lists_sha256": lists_sha256(),
+            "index_sha256": index_sha256(),
         }
 
     def _decide(self, document: Document) -> Decision:
@@ -175,9 +226,11 @@ class License(Stage):
         if kind == "web" and metadata.get("html") and isinstance(metadata["html"], str):
             content, kind = metadata["html"], "html"
         finding = inspect(kind, content, metadata.get("url"))
-        source_says = metadata.get("license") or metadata.get("detected_licenses")
-        if source_says:
-            finding = settle([mark for mark in (finding, _declared_by_source(source_says)) if mark.detector])
+        beside = [_declared_by_source(metadata.get("license") or metadata.get("detected_licenses"))]
+        if isinstance(metadata.get("license_file"), str):
+            beside.append(inspect("license_text", metadata["license_file"]))
+        if any(mark.detector for mark in beside):
+            finding = strictest(mark for mark in (finding, *beside) if mark.detector)
         metadata["license"] = finding.spdx
         return self._judge(finding)
 
@@ -219,6 +272,9 @@ def _declared_by_source(value: object) -> Finding:
     if not isinstance(value, Sequence) or not value or not all(isinstance(part, str) for part in value):
         return NO_FINDING
     names = [parse_declared(part[:500]) for part in value]
-    if not all(names) or set(names) & set(policy_lists()["compilation"]["ids"]):
+    if not all(names):
         return NO_FINDING
-    return granted(canonical(" AND ".join(f"({name})" for name in names)), "declared", 0, 0, 0.9)
+    expression = canonical(" AND ".join(f"({name})" for name in names))
+    if not ids_in(expression).isdisjoint(policy_lists()["compilation"]["ids"]):
+        return NO_FINDING
+    return granted(expression, "declared", 0, 0, 0.9)

@@ -15,7 +15,8 @@ class Finding:
     Attributes:
         spdx: SPDX expression; None when nothing was found or when rights are only reserved.
         permissive: under `lists/licenses.toml`; None without evidence.
-        detector: kind of mark: `spdx-tag`, `license-text`, `cc-mark`, `rights-statement`, `declared`.
+        detector: kind of mark: `spdx-tag`, `license-text`, `package-metadata`, `declared`; on pages `link`, `meta`,
+            `rel-license`, `json-ld`, `footer-link`, `cc-mark` (a sentence), `rights-statement`.
         start, end: where the mark stands, code points of the content.
         conflict: whether marks disagree.
         confidence: 0..1, a rank of detectors, not a calibrated probability.
@@ -33,6 +34,7 @@ class Finding:
 
 
 NO_FINDING = Finding()
+_ON_PAGES = frozenset(("link", "meta", "rel-license", "json-ld", "footer-link", "cc-mark"))
 
 
 def granted(expression: str, detector: str, start: int, end: int, confidence: float) -> Finding:
@@ -41,11 +43,11 @@ def granted(expression: str, detector: str, start: int, end: int, confidence: fl
     return Finding(expression, rank == 0, detector, start, end, False, confidence, restriction)
 
 
-def reserved(
-    restriction: str, start: int, end: int, confidence: float, detector: str = "rights-statement"
-) -> Finding:
+def reserved(restriction: str, start: int, end: int, confidence: float, detector: str = "rights-statement") -> Finding:
     """A finding of a restriction in words, for which there is no SPDX id."""
-    return Finding(None, False, detector, start, end, False, confidence, restriction)
+    # What was added to a licence may be terms of any kind: not permissive, and no restriction that we can name.
+    named = restriction if restriction in RESTRICTIONS else None
+    return Finding(None, False, detector, start, end, False, confidence, named)
 
 
 def strictness(finding: Finding) -> int:
@@ -54,7 +56,7 @@ def strictness(finding: Finding) -> int:
     return 0 if finding.permissive else 1
 
 
-def settle(marks: Iterable[Finding]) -> Finding:
+def strictest(marks: Iterable[Finding]) -> Finding:
     """One finding out of all marks: the strictest; among equals the surest, then the first."""
     marks = list(marks)
     if not marks:
@@ -65,7 +67,7 @@ def settle(marks: Iterable[Finding]) -> Finding:
     doubted = False
     if grants:
         doubted = any(mark.restriction == "rights_reserved" and not mark.spdx for mark in marks) and any(
-            mark.detector == "cc-mark" for mark in grants
+            mark.detector in _ON_PAGES for mark in grants
         )
         marks = [mark for mark in marks if mark.spdx or mark.restriction != "rights_reserved"]
     winner = max(marks, key=lambda mark: (strictness(mark), mark.confidence, -(mark.start or 0)))

@@ -67,3 +67,11 @@ def sentence_at(text: str, start: int, end: int) -> tuple[int, int]:
         begin = found.end()
     stop = SENTENCE_END.search(text, end, min(len(text), end + 300))
     return begin, stop.start() if stop else min(len(text), end + 300)
+
+
+def may_hold_a_mark(content: str) -> bool | None:
+    """Whether one of the gate's words is in the content; None when it cannot be read (lone surrogates)."""
+    try:
+        return GATE.search(content) is not None
+    except UnicodeEncodeError:
+        return None

@@ -31,6 +31,7 @@ KEPT_RUNS = 400
 MAX_CHARS = 200_000
 # A text with less of a licence is another licence. The published matchers ask for 0.8 to 0.98.
 CONTAINMENT = 0.78
+MISSING = 1.5
 _MAX_TEXTS = 12  # in one file; a file with more is a list of other people's notices, and is read by its first ones
 
 
@@ -89,7 +90,9 @@ _FOLD = np.zeros(256, dtype=np.uint64)
 for _byte in range(256):
     if chr(_byte).isalnum() or _byte >= 0x80:
         _FOLD[_byte] = ord(chr(_byte).lower()) if _byte < 0x80 else _byte
-_PLAIN = str.maketrans(dict.fromkeys("“”„‟‘’‚‛«»‹›–—―‐‑‒·•●©®™§\u00a0\u2000\u2001\u2002\u2003\u2007\u2009\u200a\u202f\ufeff", " "))
+_PLAIN = str.maketrans(
+    dict.fromkeys("“”„‟‘’‚‛«»‹›–—―‐‑‒·•●©®™§\u00a0\u2000\u2001\u2002\u2003\u2007\u2009\u200a\u202f\ufeff", " ")
+)
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
 _STEPS = [np.uint64(pow(0xD6E8FEB86659FD93, n + 1, 1 << 64)) for n in range(RUN)]
@@ -252,7 +255,7 @@ class _Index:
         """The licence that explains most, and its containment; None when none is contained well enough."""
         hits = postings.hits(len(self._ids))
         share = hits / self._sizes
-        score = (2 * hits - self._sizes) * (1 << self._levels) + 0.5 * self._preferred
+        score = ((1 + MISSING) * hits - MISSING * self._sizes) * (1 << self._levels) + 0.5 * self._preferred
         score = np.where(share >= containment, score, -np.inf)
         entry = int(np.argmax(score))
         return (entry, float(share[entry])) if np.isfinite(score[entry]) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 
-from filters.license_policy import canonical, kind_of_id, known_id, licensing, spdx_ids
+from filters.license_policy import canonical, kind_of_id, known_id, licensing, policy_lists, spdx_ids
 
 _NOT_AN_ID = {
     "",
@@ -53,7 +53,9 @@ _ALIASES = {  # spelling without case and punctuation -> id
     "universalpermissive10": "UPL-1.0", "upl": "UPL-1.0", "eupl12": "EUPL-1.2", "eupl": "EUPL-1.2",
     "academicfree21": "AFL-2.1", "academicfree30": "AFL-3.0", "blueoak": "BlueOak-1.0.0",
     "apache": "Apache-2.0", "postgresql": "PostgreSQL", "hpnd": "HPND", "busl": "BUSL-1.1",
-    "sspl": "SSPL-1.0", "0bsd": "0BSD",
+    "sspl": "SSPL-1.0", "0bsd": "0BSD", "lgpl21": "LGPL-2.1-only", "lgpl3": "LGPL-3.0-only", "gpl2": "GPL-2.0-only",
+    "gpl3": "GPL-3.0-only", "asl": "Apache-2.0", "apachelicense2": "Apache-2.0", "ruby": "Ruby", "vim": "Vim",
+    "bsd2clausepatent": "BSD-2-Clause-Patent", "perl5same": "Artistic-1.0-Perl OR GPL-1.0-or-later",
 }  # fmt: skip
 _EXCEPTIONS = (
     ("bison", "Bison-exception-2.2"), ("autoconf", "Autoconf-exception-2.0"), ("libtool", "Libtool-exception"),
@@ -98,7 +100,7 @@ def parse_declared(text: str) -> str | None:
     bare = re.sub(r" ?\([^()]*\)", "", text).strip(" ()")
     if bare != text and (name := _one_name(bare)):
         return name
-    for pattern, operator in ((r",? or |\|\|?|/|; or ", " OR "), (r" and |[,;&+] | [&+] |,", " AND ")):
+    for pattern, operator in ((r",? or |\|\|?|/|; or ", " OR "), (r" and |[,;&] | [&+] |,", " AND ")):
         parts = [part.strip(" ,;") for part in re.split(pattern, bare, flags=re.IGNORECASE)]
         if len(parts) > 1 and not bare.startswith("http"):
             names = [parse_declared(part) for part in parts]
@@ -114,12 +116,8 @@ def _one_name(text: str) -> str | None:
     if "creativecommons.org/" in name:
         found = CC_URL.search(name)
         return cc_id_of_url(found) if found else None
-    if name.startswith("http"):
-        if "apache.org/licenses/license-2.0" in name:
-            return "Apache-2.0"
-        found = re.search(r"(?:opensource\.org/licen[sc]es?|spdx\.org/licenses|gnu\.org/licenses|mozilla\.org/mpl)/"
-                          r"(?:old-licenses/)?([a-z0-9.-]+?)(?:\.(?:html|php|txt|json))?/?\Z", name)  # fmt: skip
-        return _one_name(found[1]) if found and found[1] != name else None
+    if name.startswith(("http", "//")):
+        return licence_of_url(name)
     exception = re.match(r"(.*?)[ -]+(?:with|w/)[ -](?:the )?(.*)|(.*?)[ -]+(libtool)[ -]exception", name)
     if exception:
         base = _one_name((exception[1] or exception[3]).strip(" -"))
@@ -143,6 +141,20 @@ def _one_name(text: str) -> str | None:
     if squashed in _ALIASES:
         return _ALIASES[squashed]
     return _ids_by_spelling().get(re.sub(r"[^a-z0-9.+]", "", name))
+
+
+def licence_of_url(address: str) -> str | None:
+    """The licence that is published at an address, by the lists' `[addresses]` and the sites that name files by id."""
+    address = address.lower()
+    for part, spdx_id in policy_lists()["addresses"].items():
+        if part in address:
+            return str(spdx_id)
+    found = re.search(
+        r"(?:opensource\.org/licen[sc]es?|spdx\.org/licenses|gnu\.org/(?:licenses|copyleft)|mozilla\.org/mpl|"
+        r"choosealicense\.com/licenses)/(?:old-licenses/)?([a-z0-9.-]+?)(?:\.(?:html|php|txt|json)|-license)*/?\Z",
+        address,
+    )
+    return _one_name(found[1]) if found and found[1] != address else None
 
 
 @functools.cache

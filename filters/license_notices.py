@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from filters.license_finding import Finding, granted, reserved
 from filters.license_names import GNU_FAMILIES, GNU_FIRST, cc_id, cc_in_words
-from filters.license_policy import canonical, known_id, policy_lists
-from filters.license_texts import whole_texts
+from filters.license_policy import canonical, known_id, permissive, policy_lists, restrictiveness
+from filters.license_texts import WholeText, whole_texts
 
 _WORD = re.compile(r"[a-z0-9][a-z0-9.+]*", re.IGNORECASE)
 
@@ -81,13 +81,17 @@ def grant_marks(text: str, base: int, whole: bool = False) -> list[Finding]:
     Texts that the index knows come first and are struck out: what a licence says of other licences, and the example
     notice at its end, grants nothing. Notices and titles are then read in what is left.
     """
-    texts = whole_texts(text)
+    candidates = whole_texts(text)
+    texts = [known for known in candidates if known.sure]
     rest = text
     for known in texts:
         rest = rest[: known.start] + _struck_out(rest[known.start : known.end]) + rest[known.end :]
     words = _Words(rest, base)
     found = _noticed(words, whole)
+    if any(known.spdx.startswith("CC-") for known in texts):
+        found = {name: place for name, place in found.items() if not name.startswith("CC-")}
     places = {spdx_id: words.place(*range_) for spdx_id, range_ in found.items()}
+    _correct(places, candidates, base)
     added = None
     for known in texts:
         added = added or known.added
@@ -109,12 +113,24 @@ def grant_marks(text: str, base: int, whole: bool = False) -> list[Finding]:
     return [granted(spdx_id, "license-text", start, end, 0.95 if whole else 0.9)]
 
 
+def _correct(places: dict[str, tuple[int, int]], candidates: Sequence[WholeText], base: int) -> None:
+    """A phrase that names a free licence within a text that resembles a restrictive one names that one."""
+    for known in candidates:
+        if known.sure or restrictiveness(known.spdx) <= 1:
+            continue
+        for name, (start, end) in list(places.items()):
+            if permissive(name) and known.start + base <= start and end <= known.end + base + 200:
+                places[known.spdx] = places.pop(name)
+
+
 def _struck_out(text: str) -> str:
     return "\n".join(" " * len(line) for line in text.split("\n"))
 
 
 def _said_by_notice(spdx_id: str, noticed: Iterable[str]) -> bool:
     """Whether a notice says more of the same: the version or later, or a licence of which this text is a part."""
+    if any(spdx_id.replace("-only", "-or-later") in other.split(" OR ") for other in noticed):
+        return True
     found = re.match(r"(AGPL|LGPL|GPL|GFDL)-(\d)", spdx_id)
     if not found:
         return False
@@ -139,6 +155,8 @@ def _noticed(words: _Words, whole: bool) -> dict[str, tuple[int, int]]:
         place = words.text.find("this creative commons public license")
         found.setdefault(code, (place, place + 36))
     found.update(_gnu_marks(words.text))
+    for choice in [name for name in found if " OR " in name]:  # said as a choice, so not also as both
+        found = {name: place for name, place in found.items() if name == choice or name not in choice.split(" OR ")}
     # A text of one licence names others: what it says of them is not a grant.
     for host, guests in _GUESTS:
         if host in found and (whole or host.startswith("Artistic-1")):

@@ -1,172 +1,118 @@
-"""TODO"""
+"""An HTML page's licence: where a link stands decides, then what its sentences say.
+
+On 154 real pages that mention Creative Commons the share of links that spoke for the page was 0.96 for `rel=license` on
+an anchor, 1.00 for `link` and `meta`, 0.94 in a footer, 0.88 in a sidebar, 0.68 without `rel`, 0.52 elsewhere in the
+body and 0 in a caption. `rel=license` also marks licences of the pictures only, so the words around the link are read.
+JSON-LD counts where it speaks of the page or its article; a licence of an image, a video or a data set within is that
+thing's. The visible text, without captions and readers' comments, is read by the rule for extracted text
+(`license_statements`), with the footer as its edge: in the languages of its word lists, and stricter wins.
+"""
 
 from __future__ import annotations
 
-import html
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
-from filters.license_finding import Finding, granted
-from filters.license_gate import TAIL_WINDOW
-from filters.license_names import CC_URL, cc_id_of_url
+from filters.license_finding import Finding, granted, strictness
+from filters.license_html import CAPTION, FOOT, Link, Page, read_page
+from filters.license_names import CC_URL, cc_id_of_url, licence_of_url
 from filters.license_sentences import LICENSES, OTHERS, OWN, TALKS
 from filters.license_text import text_marks
 
-HTML = re.compile(r"<(?:!doctype|html|head|body|div|p|a|meta|span|table|article)\b", re.IGNORECASE)
-# What is left open runs to the end, and values are bounded: no page takes more than linear time.
-_TAG = re.compile(
-    r"<!--.*?(?:-->|\Z)|<span class=\"lineno\">[^<]{0,40}</span>|"
-    r"<(script|style|noscript|svg|template|select|textarea)\b[^>]{0,4000}>.*?(?:</\1\s*>|\Z)|"
-    r"<(/?)([a-z][a-z0-9]*)((?:\"[^\"]{0,8000}\"|'[^']{0,8000}'|[^<>\"'])*+)>",
-    re.IGNORECASE | re.DOTALL,
-)
-_ATTRIBUTE = re.compile(r"([a-z:-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s>]+))", re.IGNORECASE)
-_VOID = frozenset(
-    ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
-)
-_FOOT = re.compile(
-    r"foot|licen[sc]|copyright|legal|colophon|credits?\b|imprint|impressum|siteinfo|site-info", re.IGNORECASE
-)
 _SIDE = re.compile(r"sidebar|widget|\baside\b|secondary|complementary|menu|column", re.IGNORECASE)
-_CAPTION = re.compile(
-    r"caption|figure|gallery|lightbox|slideshow|photo|image-?credit|thumb|comment(?!s?-?feed)|media-?object",
+_RIGHTS_META = re.compile(
+    r"^(?:(?:dc(?:terms|t)?|cc|og|article|eprints|citation)[.:_])?(?:rights|licen[sc]e|rights\.licen[sc]e|copyright|license_url)$",
     re.IGNORECASE,
 )
-_RIGHTS_META = re.compile(r"^(?:dc(?:terms)?\.)?(?:rights|licen[sc]e|rights\.licen[sc]e|copyright)$", re.IGNORECASE)
-
-
-_ENTITY = re.compile(r"&(?:#\d{1,6}|#x[0-9a-f]{1,5}|[a-z]{2,8}\d?);", re.IGNORECASE)
-_SIGNS = {"&copy;": "©", "&#169;": "©", "&uuml;": "ü", "&auml;": "ä", "&ouml;": "ö", "&eacute;": "é", "&amp;": "&"}
-_INLINE = frozenset(
-    [
-        "a",
-        "abbr",
-        "acronym",
-        "b",
-        "bdi",
-        "bdo",
-        "big",
-        "cite",
-        "code",
-        "em",
-        "font",
-        "i",
-        "img",
-        "kbd",
-        "mark",
-        "q",
-        "s",
-        "samp",
-        "small",
-        "span",
-        "strong",
-        "sub",
-        "sup",
-        "tt",
-        "u",
-    ]
-)
-
-
-def _blank(tag: re.Match[str]) -> str:
-    """As many code points as the tag has, so that places stay: blanks, or a line end for a tag that ends a line."""
-    if tag[3] is None or tag[3].lower() in _INLINE:
-        return " " * len(tag[0])
-    return "\n" + " " * (len(tag[0]) - 1)
+_LICENSE_RELATIONS = {
+    "license",
+    "cc:license",
+    "dct:license",
+    "dc:license",
+    "dcterms:license",
+    "dc:rights",
+    "schema:license",
+}
 
 
 def page_marks(content: str) -> list[Finding]:
-    """Marks of an HTML page: links to Creative Commons by their place, then sentences of the visible text."""
-    visible = _ENTITY.sub(lambda entity: _SIGNS.get(entity[0], " ").ljust(len(entity[0])), _TAG.sub(_blank, content))
-    marks = list(_link_marks(content, visible)) if "creativecommons" in content else []
-    links_decide = bool(marks)
-    if links_decide:
-        best = max(mark.confidence for mark in marks)
-        marks = [mark for mark in marks if mark.confidence >= best - 0.2]
-        marks += [
-            mark for mark in text_marks(visible) if mark.restriction in ("rights_reserved", "tdm_reserved", "no_ai")
-        ]
-        return marks
-    return text_marks(visible)
+    """Marks of an HTML page: links and data by their place, and sentences of the visible text."""
+    page = read_page(content)
+    links = list(_link_marks(page)) + list(_data_marks(page))
+    said = [_placed(mark, page) for mark in text_marks(page.text, page.in_notice)]
+    if not links:
+        return said
+    best = max(mark.confidence for mark in links)
+    links = [mark for mark in links if mark.confidence >= best - 0.2]
+    # What the text says of the same licence is the same mark; beyond that only what is stricter counts.
+    worst = max(map(strictness, links))
+    return links + [mark for mark in said if strictness(mark) > worst]
 
 
-_MAX_LINKS = 100  # and those near the end; more of them are a list
+def _placed(mark: Finding, page: Page) -> Finding:
+    if mark.start is None or mark.end is None:
+        return mark
+    start = page.origin(mark.start)
+    return replace(mark, start=start, end=max(start, page.origin(max(mark.start, mark.end - 1)) + 1))
 
 
-def _link_marks(content: str, visible: str) -> Iterator[Finding]:
-    stack: list[tuple[str, str]] = []
-    links = 0
-    for tag in _TAG.finditer(content):
-        name = tag[3]
-        if name is None:
-            continue
-        name = name.lower()
-        if tag[2]:
-            for depth in range(len(stack) - 1, max(-1, len(stack) - 12), -1):
-                if stack[depth][0] == name:
-                    del stack[depth:]
-                    break
-            continue
-        attributes = tag[4]
-        if "creativecommons.org" in attributes.lower() and name in ("a", "link", "meta"):
-            links += 1
-        if (
-            "creativecommons.org" in attributes.lower()
-            and name in ("a", "link", "meta")
-            and (links <= _MAX_LINKS or tag.start() > len(content) - TAIL_WINDOW)
-        ):
-            values = {key.lower(): html.unescape(a or b or c) for key, a, b, c in _ATTRIBUTE.findall(attributes)}
-            found = CC_URL.search(values.get("content" if name == "meta" else "href", ""))
-            if found and (expression := cc_id_of_url(found)):
-                confidence = _link_confidence(name, values, stack, visible, tag.start(), tag.end())
-                if confidence:
-                    yield granted(expression, "cc-mark", tag.start(), tag.end(), confidence)
-        if name not in _VOID and not attributes.endswith("/"):
-            named = "".join(
-                f" {value[1] or value[2] or value[3] or ''}"
-                for value in (_ATTRIBUTE.findall(attributes) if attributes else ())
-                if value[0].lower() in ("class", "id", "role")
-            )
-            stack.append((name, named))
+def _link_marks(page: Page) -> Iterator[Finding]:
+    named = {cc_id_of_url(found) for link in page.links for found in CC_URL.finditer(link.attributes.get("href", ""))}
+    # A page with links to many licences explains them; its own is then declared or in its footer.
+    least = 0.85 if len(named) >= 3 else 0.0
+    for link in page.links:
+        address = link.attributes.get("content" if link.name == "meta" else "href", "")
+        found = CC_URL.search(address)
+        # Any link may be to Creative Commons; one to another licence counts where it is said to be the page's.
+        expression = cc_id_of_url(found) if found else licence_of_url(address) if _declares(link) else None
+        if expression and (judged := _judge(link, page)) and judged[1] >= least:
+            yield granted(expression, judged[0], link.start, link.end, judged[1])
 
 
-def _link_confidence(
-    name: str, values: dict[str, str], stack: Sequence[tuple[str, str]], visible: str, start: int, end: int
-) -> float:
-    """How surely a Creative Commons link speaks for its page, 0 for not at all."""
-    relation = values.get("rel", "").lower().split()
-    if name == "link":
-        return 1.0 if "license" in relation or "copyright" in relation else 0.0
-    if name == "meta":
-        return 1.0 if _RIGHTS_META.match(values.get("name", values.get("property", ""))) else 0.0
-    near = re.sub(r"\s+", " ", visible[max(0, start - 220) : start])[-130:]
-    behind = re.sub(r"\s+", " ", visible[end : end + 300])[:130]
-    names = " ".join(f"{tag} {named}" for tag, named in stack[-40:])
-    if re.search(r"\bfigcaption|\bfigure\b|\bblockquote\b", names) or _CAPTION.search(names):
-        return 0.0
+def _declares(link: Link) -> bool:
+    if link.name == "meta":
+        return bool(_RIGHTS_META.match(link.attributes.get("name", link.attributes.get("property", ""))))
+    relations = " ".join(link.attributes.get(key, "") for key in ("rel", "property", "itemprop")).lower().split()
+    return not _LICENSE_RELATIONS.isdisjoint(relations) or (link.name == "link" and "copyright" in relations)
+
+
+def _judge(link: Link, page: Page) -> tuple[str, float] | None:
+    """Kind of mark and how surely it speaks for its page; None when it does not."""
+    declares = _declares(link)
+    if link.name in ("link", "meta"):
+        return (link.name, 1.0) if declares else None
+    # The line that the link stands in and the one above: what is higher up is a list or another box.
+    near = "\n".join(page.text[max(0, link.text_start - 130) : link.text_start].split("\n")[-2:])
+    behind = "\n".join(page.text[link.text_start : link.text_start + 130].split("\n")[:2])
+    if re.search(r"\bfigcaption|\bfigure\b|\bblockquote\b", link.containers) or CAPTION.search(link.containers):
+        return None
     context = near + " " + behind
-    if _IMAGES.search(near[-100:]) and not _WRITTEN.search(context):
-        return 0.0
-    if _IMAGES.search(behind[:90]) and not _WRITTEN.search(context):
-        return 0.0
-    if "license" in relation:
-        return 0.9
+    if (_IMAGES.search(near[-100:]) or _IMAGES.search(behind[:90])) and not _WRITTEN.search(context):
+        return None
+    if declares:
+        return "rel-license", 0.9
     own = OWN.search(context)
     if OTHERS.search(near[-90:]) and not own:
-        return 0.0
-    if re.search(r"\bfooter\b", names) or _FOOT.search(names):
-        return 0.85
-    if re.search(
-        r"(?:licen[sc]e|lizenz|licence|licencia|licenza|lisens|licentie|licencja)\s*:?\s*\(?\Z", near, re.IGNORECASE
-    ):
-        return 0.75
-    if _SIDE.search(names) and not re.search(r"comment", names):
-        return 0.75
+        return None
+    if re.search(r"\bfooter\b", link.containers) or FOOT.search(link.containers):
+        return "footer-link", 0.85
+    if _LABEL.search(near):
+        return "link", 0.75
+    if _SIDE.search(link.containers) and "comment" not in link.containers.lower():
+        return "link", 0.75
     if own and not TALKS.search(near[-80:]) and LICENSES.search(context):
-        return 0.7
-    return 0.0
+        return "link", 0.7
+    return None
 
 
+_LABEL = re.compile(
+    r"(?:licen[sc]e|lizenz|licence|licencia|licenza|lisens|licentie|licencja|licença|лиценз\w*|ліценз\w*|lisans\w*|"
+    r"ライセンス|许可|授权|授權|라이선스)\s*[:：]?\s*\(?\Z",
+    re.IGNORECASE,
+)
 _IMAGES = re.compile(
     r"\b(?:images?|photos?|photograph\w*|pictures?|illustrations?|icons?|logos?|videos?|fonts?|maps?|bild\w*|fotos?|"
     r"fotograf\w*|grafik\w*|abbildung\w*|titelbild|imagen|imágenes|immagin[ei]|zdjęcie|flickr|wikimedia commons|"
@@ -180,3 +126,66 @@ _WRITTEN = re.compile(
     r"website))\b",
     re.IGNORECASE,
 )
+
+
+# -- JSON-LD (schema.org)
+
+_PAGE_TYPES = frozenset(
+    [
+        "article",
+        "newsarticle",
+        "blogposting",
+        "scholarlyarticle",
+        "techarticle",
+        "report",
+        "webpage",
+        "itempage",
+        "creativework",
+        "book",
+        "chapter",
+        "course",
+        "learningresource",
+        "howto",
+        "recipe",
+        "blog",
+        "website",
+        "webcontent",
+        "socialmediaposting",
+        "analysisnewsarticle",
+    ]
+)
+
+
+def _data_marks(page: Page) -> Iterator[Finding]:
+    for text, start, end in page.data:
+        if "icense" not in text:
+            continue
+        try:
+            parsed = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        for address in _licenses_of_the_page(parsed):
+            found = CC_URL.search(address)
+            if expression := cc_id_of_url(found) if found else licence_of_url(address):
+                yield granted(expression, "json-ld", start, end, 0.95)
+
+
+def _licenses_of_the_page(parsed: Any) -> Iterator[str]:
+    """Values of `license` of those top-level things that are pages or articles."""
+    things = parsed if isinstance(parsed, list) else [parsed]
+    for thing in things[:50]:
+        if not isinstance(thing, dict):
+            continue
+        graph = thing.get("@graph")
+        if isinstance(graph, list):
+            yield from _licenses_of_the_page(graph[:50])
+        kinds = thing.get("@type", "")
+        names = kinds if isinstance(kinds, list) else [kinds]
+        if not any(isinstance(name, str) and name.rsplit("/", 1)[-1].lower() in _PAGE_TYPES for name in names):
+            continue
+        values = thing.get("license")
+        for value in values if isinstance(values, list) else [values]:
+            if isinstance(value, dict):
+                value = value.get("@id") or value.get("url")
+            if isinstance(value, str):
+                yield value[:500]

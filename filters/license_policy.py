@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import hashlib
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,27 @@ def restrictiveness(expression: str) -> int:
     except ExpressionError:
         return RESTRICTIONS.index("unranked")
     return _restrictiveness_of(parsed)
+
+
+def ids_in(expression: str) -> set[str]:
+    """The SPDX ids of an expression."""
+    return {str(key) for key in licensing().license_keys(expression)}
+
+
+def check_allowed(allow: Sequence[str]) -> None:
+    """Refuse what is neither an SPDX id nor one without its version (`CC-BY-SA`).
+
+    Raises:
+        ValueError: with the nearest ids.
+    """
+    known = spdx_ids() | {"LicenseRef-public-domain"}
+    families = {re.sub(r"-v?\d.*", "", spdx_id) for spdx_id in known}
+    for name in allow:
+        if name not in known and name not in families:
+            everything = {spdx_id.lower(): spdx_id for spdx_id in sorted(known | families)}
+            near = difflib.get_close_matches(str(name).lower(), everything, n=3, cutoff=0.6)
+            hint = f"; did you mean {' or '.join(everything[id] for id in near)}?" if near else ""
+            raise ValueError(f"allow: {name!r} is no SPDX licence id{hint} (ids: https://spdx.org/licenses/)")
 
 
 def _restrictiveness_of(node: Any) -> int:

@@ -6,10 +6,11 @@ import itertools
 import re
 
 from filters.license_finding import Finding, granted
+from filters.license_metadata import card_marks
+from filters.license_named import name_in, named_marks
 from filters.license_names import parse_declared
 from filters.license_notices import grant_marks
 from filters.license_policy import canonical
-from filters.license_source import named_marks
 from filters.license_text import text_marks
 
 _HEADING = re.compile(
@@ -35,7 +36,7 @@ _SHORT_LINE = re.compile(
 
 def readme_marks(content: str) -> list[Finding]:
     """A README speaks for its package in its licence section, failing that in a line, a sentence or a badge."""
-    marks: list[Finding] = []
+    marks: list[Finding] = card_marks(content)
     for heading in itertools.islice(_HEADING.finditer(content), 50):
         end = _NEXT_HEADING.search(content, heading.end())
         stop = min(end.start() if end else len(content), heading.end() + 4000)
@@ -44,7 +45,8 @@ def readme_marks(content: str) -> list[Finding]:
         named = _names_in_section(section, inline[1].strip(" *_`") if len(inline) == 2 else "")
         if named:
             marks.append(granted(named, "license-text", heading.start(), stop, 0.85))
-        marks += grant_marks(section, heading.end())
+        arms = (named or "").split(" OR ")
+        marks += [mark for mark in grant_marks(section, heading.end()) if len(arms) < 2 or mark.spdx not in arms]
     if marks:
         return marks
     for pattern in (_SHORT_LINE, _BADGE):
@@ -58,7 +60,7 @@ def readme_marks(content: str) -> list[Finding]:
     return marks or text_marks(content)
 
 
-_MARKUP = re.compile(r"\]\([^)\n]*\)|\]\[[^\]\n]*\]|[*_`\[\]]")
+_MARKUP = re.compile(r"\]\([^)\n]*\)|\]\[[^\]\n]*\]|&[a-z]{2,8};|[*_`\[\]]")
 
 
 def _names_in_section(section: str, inline: str) -> str | None:
@@ -84,12 +86,12 @@ def _leading_name(section: str) -> str | None:
     )[0]
     words = opening.split()
     for count in range(min(len(words), 9), 0, -1):
-        if named := parse_declared(" ".join(words[:count])):
+        if named := name_in(" ".join(words[:count])):
             return named
     found = _FIRST_NAME.search(section[:160])
     if found and found.start() < 60:
         words = found[1].split()
         for count in range(min(len(words), 7), 0, -1):
-            if named := parse_declared(" ".join(words[:count]).strip(" ,.()")):
+            if named := name_in(" ".join(words[:count]).strip(" ,.()")):
                 return named
     return None

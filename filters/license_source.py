@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator
 
 from filters.license_finding import Finding, granted, strictness
+from filters.license_named import named_marks
 from filters.license_names import CC_URL, cc_id_of_url, parse_declared
 from filters.license_notices import grant_marks
 from filters.license_policy import licensing
@@ -34,28 +34,6 @@ def license_file_marks(content: str) -> list[Finding]:
 _HEADER_CHARS = 12_000  # about a hundred lines
 _TAIL_CHARS = 4_000  # Perl and POD put the licence last
 _SPDX_TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([^\n\r]{2,200})")
-_LICENSE_LINE = re.compile(
-    r"^[ \t]*(?:[/*#;%!.\"'-]+[ \t]*)?[@_]{0,2}licen[sc]e_{0,2}(?:[ \t]*[:=]|[ \t]{1,3}(?!-))[ \t]*"
-    r"[\"'(]*([A-Za-z0-9][^\n\"'{}<>]{1,90}?)[\"')]*[ \t]*(?:\*/[ \t]*)?[,;.]?$",
-    re.IGNORECASE | re.MULTILINE,
-)
-# `MIT Licensed` on a line of its own in a comment, and the like.
-_LEADING_LICENSE = re.compile(
-    r"(?:^[ \t]*[*/#;|!\"'(-]*[ \t]*|\| |free software: |uses the  ?|@licen[sc]e[ \t]+|subject to the |"
-    r"under:?\s+(?:an?\s+|the\s+)?)"
-    r"((?:the )?(?:MIT|ISC|Expat|Apache(?:[ -]?(?:v\.?|version )?2(?:\.0)?(?: open source)?)?|(?:(?:new|modified|"
-    r"simplified|[23]-clause) )?BSD"
-    r"(?:[ -][23][ -]clause)?)(?: \(?X11\)?)?(?:[ -]style)?) licen[cs]ed?\b(?! compatible)",
-    re.IGNORECASE | re.MULTILINE,
-)
-_UNDER = re.compile(
-    r"\b(?:licen[sc]ed|released|distributed|published|available|provided|dual[- ]licensed)[^.\n]{0,30}?\b(?:under|"
-    r"with)\s+"
-    r"(?:the\s+|an?\s+)?(?:terms\s+of\s+(?:the\s+)?)?[\"'`*_\[(]*"
-    r"([A-Za-z0-9][A-Za-z0-9 .,+/()-]{1,60}?)[\"'`*_\])]*(?:'s)?(?:,?\s+(?:free\s+|open[- ]source\s+)?"
-    r"(?:software\s+)?licen[sc]es?\b|[.;\n]|$|\]\(|,? see\b|\s*<)",
-    re.IGNORECASE,
-)
 
 
 def source_marks(content: str) -> list[Finding]:
@@ -88,59 +66,11 @@ def _spdx_tags(text: str) -> Iterator[Finding]:
             parsed = licensing().parse(written, validate=False)
         except Exception:  # as in parse_declared
             continue
-        if parsed is None or licensing().unknown_license_keys(parsed):
-            expression = parse_declared(written)
+        unknown = licensing().unknown_license_keys(parsed) if parsed is not None else [written]
+        # A licence of the owner's own has no id in the list; it is no permission that we know of, and not nothing.
+        if all(str(key).startswith(("LicenseRef-", "DocumentRef-")) for key in unknown):
+            expression: str | None = str(parsed)
         else:
-            expression = str(parsed)
+            expression = parse_declared(written)
         if expression:
             yield granted(expression, "spdx-tag", tag.start(), tag.start(1) + len(written), 1.0)
-
-
-_BORROWED = re.compile(
-    r"\b(?:based on|borrowed|taken from|adapted from|extracted|copied|derived from|ported from|third[- ]party|"
-    r"bundled|vendored)\b",
-    re.IGNORECASE,
-)
-
-
-def named_marks(text: str, base: int) -> Iterator[Finding]:
-    """Licences named as the document's own: `License: MIT`, `released under the MIT License`, `MIT Licensed`."""
-    for pattern in (_LICENSE_LINE, _UNDER, _LEADING_LICENSE):
-        named = False
-        for found in itertools.islice(_matches(pattern, text), 50):
-            if _BORROWED.search(text, max(0, found.start() - 250), found.start()):
-                continue
-            if expression := _name_in(found[1], dual="dual" in found[0].lower()):
-                named = True
-                yield granted(expression, "license-text", base + found.start(), base + found.end(), 0.8)
-        if named:
-            return
-
-
-_UNDER_VERB = re.compile(r"\b(?:licen[sc]ed|released|distributed|published|available|provided|dual)", re.IGNORECASE)
-_MAX_VERBS = 200
-
-
-def _matches(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
-    """As `finditer`; the pattern that tries most is tried only at the first verbs."""
-    if pattern is not _UNDER:
-        yield from pattern.finditer(text)
-        return
-    end = 0
-    for verb in itertools.islice(_UNDER_VERB.finditer(text), _MAX_VERBS):
-        if verb.start() >= end and (found := pattern.match(text, verb.start())):
-            end = found.end()
-            yield found
-
-
-def _name_in(written: str, dual: bool = False) -> str | None:
-    """A licence out of a value that may hold an address, a remark or `style` beside the name."""
-    name = re.sub(r"\s+", " ", written).strip()
-    without_address = re.sub(r"https?://\S+", "", name).strip(" ()")
-    if dual:
-        without_address = re.sub(r"(?i) and ", " or ", without_address)
-    without_style = re.sub(r"[ -]style\b", "", without_address, flags=re.IGNORECASE)
-    for candidate in (without_address, without_style, without_style.split(" (")[0], name.split(" ")[0]):
-        if candidate and (expression := parse_declared(candidate)):
-            return expression
-    return None

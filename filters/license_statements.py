@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from filters.license_finding import Finding, granted
 from filters.license_gate import SENTENCE_END, SIDE_MARKS, sentence_at, windows
@@ -67,7 +67,7 @@ def _words(concept: str) -> _Lexicon:
     return _Lexicon(policy_lists()["words"][concept])
 
 
-def statement_marks(content: str) -> Iterator[Finding]:
+def statement_marks(content: str, notice: Callable[[int], bool] | None = None) -> Iterator[Finding]:
     """Creative Commons marks in extracted text that speak for the page.
 
     A mark counts when its sentence names the page or its text ("this recipe", "all contents"), or when it stands where
@@ -96,7 +96,7 @@ def statement_marks(content: str) -> Iterator[Finding]:
         before_next = (
             found[number + 1].start() if number + 1 < len(found) and found[number + 1].start() < stop else stop
         )
-        edge = mark.start() < head or mark.start() >= foot
+        edge = mark.start() < head or mark.start() >= foot or (notice is not None and notice(mark.start()))
         if _notifies(content, mark, (begin, stop), (after, before_next), spdx_id, explicit, edge, len(near)):
             end = max(mark.end(), min(stop, mark.start() + 160))
             yield granted(spdx_id, "cc-mark", mark.start(), end, 0.8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import re2
 
@@ -10,17 +11,20 @@ from filters.license_finding import Finding
 from filters.license_gate import sentence_at, windows
 from filters.license_notices import grant_marks
 from filters.license_rights import reserved_marks
-from filters.license_sentences import TALKS, cc_marks, dedication_marks
+from filters.license_sentences import TALKS, dedication_marks
 from filters.license_statements import statement_marks
 
 
-def text_marks(content: str, extracted: bool = False) -> list[Finding]:
-    """Marks in running text, each with the sentence it stands in; `extracted` when lines are all the structure left."""
-    marks: list[Finding] = list(statement_marks(content)) if extracted else []
+def text_marks(content: str, notice: Callable[[int], bool] | None = None) -> list[Finding]:
+    """Marks in running text, each with the sentence it stands in.
+
+    Args:
+        content: text whose lines are all the structure that is left.
+        notice: whether a place is where a notice would stand; first and last lines are without being told.
+    """
+    marks = list(statement_marks(content, notice))
     for start, end in windows(content):
         window = content[start:end]
-        if not extracted:
-            marks += cc_marks(window, start)
         marks += dedication_marks(window, start)
         marks += reserved_marks(window, start)
         marks += _notice_marks(content, start, end)

@@ -13,19 +13,27 @@ import functools
 import re
 from dataclasses import dataclass
 
-from filters.license_index import find_texts
-from filters.license_policy import policy_lists
+from filters.license_index import CONTAINMENT, Match, find_texts
+from filters.license_policy import permissive, policy_lists
 
 
 @dataclass(frozen=True, slots=True)
 class WholeText:
-    """A licence text or its prescribed notice: SPDX id, code point range, share of it that is there, and the kind of
-    restriction that somebody added, if any (a key of the lists' `[opt_out]`)."""
+    """A licence text or its prescribed notice.
+
+    Attributes:
+        spdx: SPDX id.
+        start, end: code points.
+        containment: share of it that is there.
+        sure: whether it is that licence; else it only resembles it.
+        added: kind of restriction that somebody added (a key of the lists' `[opt_out]`, or `other_terms`).
+    """
 
     spdx: str
     start: int
     end: int
     containment: float
+    sure: bool
     added: str | None
 
 
@@ -34,24 +42,48 @@ def whole_texts(text: str) -> list[WholeText]:
     if not _HOPE.search(text):
         return []
     found = []
-    matches = sorted(find_texts(text), key=lambda match: match.start)
+    matches = sorted(find_texts(text, RESEMBLANCE), key=lambda match: match.start)
     for number, match in enumerate(matches):
         region = text[match.start : match.end]
         # A disclaimer is most of a short licence, and grants nothing.
         if not _GRANTS.search(region):
             continue
-        last = matches[number - 1].end if number else 0
-        following = matches[number + 1].start if number + 1 < len(matches) else len(text)
-        before = text[max(last, match.start - 700) : match.start]
-        after = text[match.end : min(following, match.end + 900)]
-        inside = " ".join(text[start:end] for start, end in match.foreign)
-        found.append(
-            WholeText(
-                _told_apart(match.spdx, region), match.start, match.end, match.containment,
-                added_restriction(inside) or added_restriction(after) or added_restriction(before),
+        spdx_id, added = _told_apart(match.spdx, region), None
+        if permissive(spdx_id):
+            last = matches[number - 1].end if number else 0
+            following = matches[number + 1].start if number + 1 < len(matches) else len(text)
+            inside = [text[start:end] for start, end in match.foreign]
+            added = (
+                added_restriction("\n".join(inside))
+                or added_restriction(text[match.end : min(following, match.end + 900)])
+                or added_restriction(text[max(last, match.start - 700) : match.start])
+                or _other_terms(inside)
             )
-        )  # fmt: skip
+        sure = match.containment >= CONTAINMENT or (match.containment >= _EDITED and _small_edits(match))
+        found.append(WholeText(spdx_id, match.start, match.end, match.containment, sure, added))
     return found
+
+
+# A text with so much of a licence was made from it, and is read for restrictions; with so much, and nothing but small
+# changes, it still is that licence. Below CONTAINMENT no published matcher goes.
+RESEMBLANCE = 0.55
+_EDITED = 0.6
+
+
+def _small_edits(match: Match) -> bool:
+    """Whether what is not the licence's own comes in few words at a time, and the match is long enough to tell."""
+    return match.end - match.start > 500 and all(end - start < 90 for start, end in match.foreign)
+
+
+_CONDITIONS = re.compile(
+    r"\b(?:must|shall|required?|provided that|conditions?|may not|only if|agree|prohibit\w*)\b", re.I
+)
+
+
+def _other_terms(inside: list[str]) -> str | None:
+    """Whether a clause of 30 words or more stands in the licence that is none of its own and that demands something."""
+    long = [part for part in inside if part.count(" ") >= 30 and _CONDITIONS.search(part)]
+    return "other_terms" if long else None
 
 
 def added_restriction(text: str) -> str | None:

@@ -31,7 +31,8 @@ KEPT_RUNS = 400
 MAX_CHARS = 200_000
 # A text with less of a licence is another licence. The published matchers ask for 0.8 to 0.98.
 CONTAINMENT = 0.78
-MISSING = 1.5
+MISSING = 1.5  # what a run that is missing takes from a licence, in runs that are there
+RIVALRY = 0.12
 _MAX_TEXTS = 12  # in one file; a file with more is a list of other people's notices, and is read by its first ones
 
 
@@ -44,6 +45,7 @@ class Match:
         start, end: first and last run of it, code points.
         containment: share of the licence's runs that the text holds, 0..1.
         notice: whether it is the short header that the licence prescribes for files, not the licence.
+        rivals: ids of the licences that the text holds nearly as well at this point.
         foreign: words within the region that are in no run of this licence, as code point ranges: what was added.
     """
 
@@ -52,6 +54,7 @@ class Match:
     end: int
     containment: float
     notice: bool
+    rivals: tuple[str, ...]
     foreign: tuple[tuple[int, int], ...]
 
 
@@ -61,13 +64,13 @@ def find_texts(text: str, containment: float = CONTAINMENT) -> list[Match]:
     postings = index.look_up(runs.hashes)
     found: list[Match] = []
     while len(found) < _MAX_TEXTS and (chosen := index.best(postings, containment)):
-        entry, share = chosen
+        entry, share, rivals = chosen
         places = postings.places(entry)
         step = index.step(entry)
         first, last = _region(places, step, index.words(entry))
         foreign = runs.gaps(places, first, last) if step == 1 else ()
         start, end = runs.char(runs.starts[first]), runs.char(runs.ends[last + RUN - 1])
-        found.append(Match(index.spdx(entry), start, end, share, index.is_notice(entry), foreign))
+        found.append(Match(index.spdx(entry), start, end, share, index.is_notice(entry), rivals, foreign))
         postings.strike_out(first, last)
     return found
 
@@ -251,14 +254,17 @@ class _Index:
         rows = np.arange(int(counts.sum())) - np.repeat(ends - counts, counts) + np.repeat(first, counts)
         return _Postings(places, numbers, np.repeat(np.arange(len(distinct)), counts), self._entries[rows])
 
-    def best(self, postings: _Postings, containment: float) -> tuple[int, float] | None:
-        """The licence that explains most, and its containment; None when none is contained well enough."""
+    def best(self, postings: _Postings, containment: float) -> tuple[int, float, tuple[str, ...]] | None:
+        """The licence that explains most, its containment and its rivals; None when none is contained well enough."""
         hits = postings.hits(len(self._ids))
         share = hits / self._sizes
         score = ((1 + MISSING) * hits - MISSING * self._sizes) * (1 << self._levels) + 0.5 * self._preferred
         score = np.where(share >= containment, score, -np.inf)
         entry = int(np.argmax(score))
-        return (entry, float(share[entry])) if np.isfinite(score[entry]) else None
+        if not np.isfinite(score[entry]):
+            return None
+        rivals = np.flatnonzero(share >= share[entry] - RIVALRY)
+        return entry, float(share[entry]), tuple(self._ids[rival] for rival in rivals.tolist())
 
     def spdx(self, entry: int) -> str:
         return self._ids[entry]

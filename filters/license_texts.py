@@ -60,6 +60,8 @@ def whole_texts(text: str) -> list[WholeText]:
                 or _other_terms(inside)
             )
         sure = match.containment >= CONTAINMENT or (match.containment >= _EDITED and _small_edits(match))
+        if match.notice and match.containment < _NOTICE:
+            continue
         found.append(WholeText(spdx_id, match.start, match.end, match.containment, sure, added))
     return found
 
@@ -68,11 +70,16 @@ def whole_texts(text: str) -> list[WholeText]:
 # changes, it still is that licence. Below CONTAINMENT no published matcher goes.
 RESEMBLANCE = 0.55
 _EDITED = 0.6
+_NOTICE = 0.9  # notices are short, and those of the GNU licences and of others made after them differ in a name
 
 
 def _small_edits(match: Match) -> bool:
     """Whether what is not the licence's own comes in few words at a time, and the match is long enough to tell."""
-    return match.end - match.start > 500 and all(end - start < 90 for start, end in match.foreign)
+    return (
+        match.end - match.start > 500
+        and all(end - start < 90 for start, end in match.foreign)
+        and all(permissive(rival) == permissive(match.spdx) for rival in match.rivals)
+    )
 
 
 _CONDITIONS = re.compile(

@@ -31,7 +31,7 @@ from datatrove.data import Document
 from filters.decision import Action, Decision, Evidence
 from filters.license_finding import NO_FINDING, Finding, granted, strictest
 from filters.license_gate import may_hold_a_mark
-from filters.license_html import HTML
+from filters.license_html import is_html
 from filters.license_index import index_sha256
 from filters.license_metadata import metadata_marks
 from filters.license_names import parse_declared
@@ -120,17 +120,10 @@ def inspect(kind: str, content: str, url: str | None = None) -> Finding:
         return NO_FINDING
     if kind == "declared":
         return declared(content)
-    if kind not in ("license_text", "metadata") and not (hit := may_hold_a_mark(content)):
-        if hit is False:
-            return NO_FINDING
-        # lone surrogates, which no encoding takes; "?" has as much room
-        return inspect(kind, content.encode("utf-8", "replace").decode("utf-8"), url)
-    if kind in ("code", "source", "markdown", "license_text", "metadata"):
-        return strictest(_file_marks(kind, content.replace("\r\n", " \n")))  # as long, and a line end is one character
-    if kind == "html" or HTML.search(content, 0, 4096):
-        marks = page_marks(content[:MAX_HTML_CHARS])
-    else:
-        marks = text_marks(content)
+    try:
+        marks = _marks(kind, content)
+    except UnicodeEncodeError:  # lone surrogates, which no encoding takes; "?" has as much room
+        marks = _marks(kind, content.encode("utf-8", "replace").decode("utf-8"))
     if url and marks and _is_about_licences(url):
         marks = [mark for mark in marks if mark.detector in ("link", "meta", "rel-license", "json-ld")]
     return strictest(marks)
@@ -144,7 +137,18 @@ def declared(text: str) -> Finding:
     return granted(expression, "declared", 0, min(len(text), 500), 0.9)
 
 
+def _marks(kind: str, content: str) -> list[Finding]:
+    if kind in ("license_text", "metadata"):
+        return _file_marks(kind, content)
+    if kind in ("code", "source", "markdown"):
+        return _file_marks(kind, content) if may_hold_a_mark(content) else []
+    if kind == "html" or is_html(content):
+        return page_marks(content[:MAX_HTML_CHARS]) if may_hold_a_mark(content) else []
+    return text_marks(content)
+
+
 def _file_marks(kind: str, content: str) -> list[Finding]:
+    content = content.replace("\r\n", " \n")  # as long, and a line end is one character
     if kind == "license_text":
         return license_file_marks(content[:MAX_LICENSE_CHARS])
     if kind == "markdown":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import re2
 
@@ -23,13 +23,22 @@ _RESERVED_PHRASES = (
     "جميع الحقوق محفوظة|"
     "کلیه حقوق|تمامی حقوق|כל הזכויות שמורות|सर्वाधिकार सुरक्षित|สงวนลิขสิทธิ์"
 )
-GATE = re2.compile(
-    r"(?i)licen[csz]|lizenz|licenc|licença|лиценз|ліценз|lisans|lisens|ライセンス|许可|許可|授權|授权|라이선스|"
-    rf"{CC_NAMES}|creativecommons|"
-    r"\bcc[ -]?by\b|cc0|public domain|permission (?:is|to)|redistribution and use|"
-    r"redistribute it|free documentation|gfdl|data[ -]?mining|fouille de (?:textes|données)|minería de|2019/790|"
-    r"artificial intelligence|machine learning|(?-i:\bAI\b|\bKI\b)|language models?|same terms as perl|unencumbered|"
-    + _RESERVED_PHRASES
+_LICENSE_WORDS = (
+    "licen[csz]|lizenz|licenc|licença|лиценз|ліценз|lisans|lisens|ライセンス|许可|許可|授權|授权|라이선스|"
+    "permission (?:is|to)|redistribution and use|redistribute it|free documentation|gfdl|same terms as perl|unencumbered"
+)
+_DASHES = " \u2010-\u2013-"
+_CC_WORDS = rf"{CC_NAMES}|creativecommons|\bcc[{_DASHES}]{{0,2}}(?:by\b|zero\b|0)|public domain"
+_USE_WORDS = (
+    r"data[ -]?mining|fouille de (?:textes|données)|minería de|2019/790|artificial intelligence|machine learning|"
+    r"(?-i:\bAI\b|\bKI\b)|language models?"
+)
+# Over UTF-8, so that a page is encoded once and hits need no translation until one is looked at.
+_GATE = re2.compile(f"(?i){_LICENSE_WORDS}|{_CC_WORDS}|{_USE_WORDS}|{_RESERVED_PHRASES}".encode())
+_WHICH = (
+    ("cc", re2.compile(f"(?i){_CC_WORDS}".encode())),
+    ("use", re2.compile(f"(?i){_USE_WORDS}".encode())),
+    ("reserved", re2.compile(f"(?i){_RESERVED_PHRASES}".encode())),
 )
 RESERVED = re2.compile("(?i)" + _RESERVED_PHRASES)
 
@@ -38,26 +47,59 @@ SENTENCE_END = re.compile(r"[\n\r]|[.!?](?=\s+[^\sa-zà-ÿа-яёα-ω\d])|[。�
 _WINDOW = 400  # code points to each side of a gate hit
 _MAX_HITS = 200
 SIDE_MARKS = 20  # looked at from each end of a page; one with more of them is a list
-TAIL_WINDOW = 8_000
+TAIL_WINDOW = 8_000  # bytes
 
 
-def windows(content: str) -> Iterator[tuple[int, int]]:
-    """Ranges around the gate's hits: the first ones and those near the end, where pages say their licence."""
-    for first, last in ((0, len(content)), (len(content) - TAIL_WINDOW, len(content))):
-        if first < 0:
-            return
-        begin = end = -1
-        for hit in itertools.islice(GATE.finditer(content, first, last), _MAX_HITS):
-            if end >= 0 and hit.start() - _WINDOW <= end:
-                end = min(len(content), hit.end() + _WINDOW)
-                continue
-            if end >= 0:
-                yield begin, end
-            begin, end = max(0, hit.start() - _WINDOW), min(len(content), hit.end() + _WINDOW)
-        if end >= 0:
-            yield begin, end
-        if end >= last - TAIL_WINDOW:
-            return
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Text around hits of the gate: a code point range, and what sort of words were hit, which says who should look:
+    `license` (also notices), `cc`, `use` (mining, training) or `reserved`. `cc` has the places of hits of that sort."""
+
+    start: int
+    end: int
+    sorts: frozenset[str]
+    cc: tuple[int, ...]
+
+
+def windows(content: str) -> list[Window]:
+    """Windows around the gate's hits: the first ones and those near the end, where pages say their licence.
+
+    Raises:
+        UnicodeEncodeError: lone surrogates.
+    """
+    data = content.encode("utf-8")
+    hits = [hit.span() for hit in itertools.islice(_GATE.finditer(data), _MAX_HITS)]
+    if len(hits) == _MAX_HITS:
+        tail = max(hits[-1][1], len(data) - TAIL_WINDOW)
+        hits += [hit.span() for hit in itertools.islice(_GATE.finditer(data, tail), _MAX_HITS)]
+    if not hits:
+        return []
+    found: list[Window] = []
+    characters = bytes_seen = 0
+    for start, end in hits:
+        characters += _characters(data, bytes_seen, start)
+        first, last = (
+            max(0, characters - _WINDOW),
+            min(len(content), characters + _characters(data, start, end) + _WINDOW),
+        )
+        bytes_seen = start
+        sort = _sort(data[start:end])
+        cc = (characters,) if sort == "cc" else ()
+        if found and first <= found[-1].end:
+            found[-1] = Window(found[-1].start, last, found[-1].sorts | {sort}, found[-1].cc + cc)
+        else:
+            found.append(Window(first, last, frozenset((sort,)), cc))
+    return found
+
+
+def _characters(data: bytes, start: int, end: int) -> int:
+    """Number of code points in a range of UTF-8 that begins and ends between two."""
+    part = data[start:end]
+    return len(part) if part.isascii() else len(part.decode("utf-8", "ignore"))
+
+
+def _sort(hit: bytes) -> str:
+    return next((sort for sort, pattern in _WHICH if pattern.match(hit)), "license")
 
 
 def sentence_at(text: str, start: int, end: int) -> tuple[int, int]:
@@ -69,9 +111,10 @@ def sentence_at(text: str, start: int, end: int) -> tuple[int, int]:
     return begin, stop.start() if stop else min(len(text), end + 300)
 
 
-def may_hold_a_mark(content: str) -> bool | None:
-    """Whether one of the gate's words is in the content; None when it cannot be read (lone surrogates)."""
-    try:
-        return GATE.search(content) is not None
-    except UnicodeEncodeError:
-        return None
+def may_hold_a_mark(content: str) -> bool:
+    """Whether one of the gate's words is in the content.
+
+    Raises:
+        UnicodeEncodeError: lone surrogates.
+    """
+    return _GATE.search(content.encode("utf-8")) is not None

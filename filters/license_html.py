@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-HTML = re.compile(r"<(?:!doctype|html|head|body|div|p|a|meta|span|table|article)\b", re.IGNORECASE)
+_HTML = re.compile(r"<(?:!doctype|html|head|body|div|p|a|meta|span|table|article)\b", re.IGNORECASE)
 _TOKEN = re.compile(
     r"<!--.*?(?:-->|\Z)|<span class=\"lineno\">[^<]{0,40}</span>|"
     r"<(script|style|noscript|svg|template|select|textarea)\b([^>]{0,4000})>(.*?)(?:</\1\s*>|\Z)|"
@@ -115,6 +115,11 @@ class Page:
         """Whether a place in the text is in a footer or another container for notices."""
         number = bisect.bisect_right(self.notices, (place, len(self.text) + 1)) - 1
         return number >= 0 and self.notices[number][0] <= place < self.notices[number][1]
+
+
+def is_html(content: str) -> bool:
+    """Whether the first few thousand characters hold a tag that pages have."""
+    return content.find("<", 0, 4096) >= 0 and _HTML.search(content, 0, 4096) is not None
 
 
 def read_page(content: str) -> Page:

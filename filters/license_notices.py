@@ -75,25 +75,29 @@ _CHOICE = re.compile(
 _TEXT_END = ("how to apply these terms to your", "end of terms and conditions", "addendum how to use this license")
 
 
-def grant_marks(text: str, base: int, whole: bool = False) -> list[Finding]:
+def grant_marks(text: str, base: int, whole: bool = False, texts: bool = True) -> list[Finding]:
     """Licence texts and notices in `text`, which stands `base` code points into the content.
+
+    Args:
+        whole: whether `text` is a licence file rather than a part of something else.
+        texts: whether a whole licence text may be in it.
 
     Texts that the index knows come first and are struck out: what a licence says of other licences, and the example
     notice at its end, grants nothing. Notices and titles are then read in what is left.
     """
-    candidates = whole_texts(text)
-    texts = [known for known in candidates if known.sure]
+    candidates = whole_texts(text) if texts else []
+    sure = [known for known in candidates if known.sure]
     rest = text
-    for known in texts:
+    for known in sure:
         rest = rest[: known.start] + _struck_out(rest[known.start : known.end]) + rest[known.end :]
     words = _Words(rest, base)
     found = _noticed(words, whole)
-    if any(known.spdx.startswith("CC-") for known in texts):
+    if any(known.spdx.startswith("CC-") for known in sure):
         found = {name: place for name, place in found.items() if not name.startswith("CC-")}
     places = {spdx_id: words.place(*range_) for spdx_id, range_ in found.items()}
     _correct(places, candidates, base)
     added = None
-    for known in texts:
+    for known in sure:
         added = added or known.added
         if not _said_by_notice(known.spdx, found):
             places.setdefault(known.spdx, (base + known.start, base + known.end))

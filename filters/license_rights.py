@@ -45,6 +45,7 @@ _GRANT_FOLLOWS = re.compile(
 
 
 def reserved_marks(window: str, base: int) -> Iterator[Finding]:
+    """All rights reserved, in a line of its own or beside a sign of copyright."""
     for found in itertools.islice(RESERVED.finditer(window), 2 * SIDE_MARKS):
         begin, stop = sentence_at(window, found.start(), found.end())
         if window[max(0, found.start() - 2) : found.start()].rstrip()[-1:] in tuple("“”\"«„'‘”（(「"):
@@ -55,6 +56,10 @@ def reserved_marks(window: str, base: int) -> Iterator[Finding]:
         if _COPYRIGHT_SIGN.search(near) or stop - begin < 100:
             yield reserved("rights_reserved", base + found.start(), base + found.end(), 0.8)
             break
+
+
+def use_marks(window: str, base: int) -> Iterator[Finding]:
+    """Sentences that forbid mining or training."""
     for pattern, restriction in ((_TDM, "tdm_reserved"), (_AI_USE, "no_ai")):
         for found in itertools.islice(pattern.finditer(window), 2 * SIDE_MARKS):
             begin, stop = sentence_at(window, found.start(), found.end())

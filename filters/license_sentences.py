@@ -8,8 +8,6 @@ from collections.abc import Iterator
 
 from filters.license_finding import Finding, granted
 from filters.license_gate import SIDE_MARKS, sentence_at
-from filters.license_names import CC_NAME, CC_URL, cc_id_of_url, cc_in_words
-from filters.license_policy import restrictiveness
 
 OWN = re.compile(
     r"\b(?:this|these|our|all|the) (?:entire |whole |written |original )?(?:work|page|site|website|web site|wiki|"
@@ -57,51 +55,11 @@ LICENSES = re.compile(
 )
 
 
-def _speaks_for_the_page(sentence: str) -> bool:
-    """Whether a sentence that names a licence puts the page under it."""
-    if TALKS.search(sentence):
-        return False
-    own, others = OWN.search(sentence), OTHERS.search(sentence)
-    if others and (own is None or others.start() < own.start()):
-        return False
-    if own:
-        return bool(LICENSES.search(sentence))
-    # Without a subject: a label such as "Licence: CC BY 4.0" or "Licensed under ...".
-    return len(sentence.strip()) < 160 and bool(
-        re.match(
-            r"\W*(?:©[^.]{0,60}\W)?(?:licen[sc]|lizen|released|published|available|lisens|lisans|лиценз|ライセンス)",
-            sentence,
-            re.I,
-        )
-    )
-
-
 _DEDICATION = re.compile(
     r"waived all copyright|waives? all (?:his|her|their|its)? ?(?:copyright|rights)|"
     r"(?:dedicated|released|placed) (?:in)?to the public domain|is in the public domain",
     re.IGNORECASE,
 )
-
-
-def cc_marks(window: str, base: int) -> Iterator[Finding]:
-    seen_to = -1
-    for found in itertools.islice(CC_NAME.finditer(window), 4 * SIDE_MARKS):
-        if found.start() < seen_to:
-            continue
-        begin, stop = sentence_at(window, found.start(), found.end())
-        sentence = window[begin:stop]
-        seen_to = stop
-        if not _speaks_for_the_page(sentence):
-            continue
-        url = CC_URL.search(window, found.start(), min(len(window), stop + 120))
-        expression = cc_in_words(window[found.start() : min(stop, found.start() + 160)])
-        by_url = cc_id_of_url(url) if url else None
-        if by_url and (expression is None or by_url != expression):
-            expression = (
-                by_url if expression is None or restrictiveness(by_url) >= restrictiveness(expression) else expression
-            )
-        if expression:
-            yield granted(expression, "cc-mark", base + found.start(), base + min(stop, found.start() + 160), 0.8)
 
 
 def dedication_marks(window: str, base: int) -> Iterator[Finding]:

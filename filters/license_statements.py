@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from filters.license_finding import Finding, granted
-from filters.license_gate import SENTENCE_END, SIDE_MARKS, sentence_at, windows
+from filters.license_gate import SENTENCE_END, SIDE_MARKS, Window, sentence_at
 from filters.license_names import CC_NAMES, CC_PATTERNS, CC_URL, cc_id, cc_id_of_url, cc_in_words
 from filters.license_policy import permissive, policy_lists
 from filters.license_sentences import TALKS
@@ -42,13 +42,14 @@ class _Lexicon:
         self._lengths = sorted({len(stem) for stem in self._stems})
         self._phrases = re.compile(rf"(?<!\w)(?:{'|'.join(phrases)})(?!\w)") if phrases else None
         self._joined = re.compile("|".join(map(re.escape, joined)))
+        self._known: dict[str, bool] = {}
 
     def find(self, text: str) -> int:
         """Where the first of the words stands, -1 when none does."""
         text = text.lower()
         places = []
         for word in _LETTERS.finditer(text):
-            if word[0] in self._exact or any(word[0][:length] in self._stems for length in self._lengths):
+            if self._has_word(word[0]):
                 places.append(word.start())
                 break
         if self._phrases and (phrase := self._phrases.search(text)):
@@ -56,6 +57,15 @@ class _Lexicon:
         if _BEYOND_SPACED.search(text) and (joined := self._joined.search(text)):
             places.append(joined.start())
         return min(places, default=-1)
+
+    def _has_word(self, word: str) -> bool:
+        known = self._known.get(word)
+        if known is None:
+            if len(self._known) > 50_000:
+                self._known.clear()
+            known = word in self._exact or any(word[:length] in self._stems for length in self._lengths)
+            self._known[word] = known
+        return known
 
     def has(self, text: str) -> bool:
         """Whether one of the words is in the text."""
@@ -67,15 +77,17 @@ def _words(concept: str) -> _Lexicon:
     return _Lexicon(policy_lists()["words"][concept])
 
 
-def statement_marks(content: str, notice: Callable[[int], bool] | None = None) -> Iterator[Finding]:
-    """Creative Commons marks in extracted text that speak for the page.
+def statement_marks(
+    content: str, windows: Sequence[Window], notice: Callable[[int], bool] | None = None
+) -> Iterator[Finding]:
+    """Creative Commons marks in extracted text that speak for the page; looked for in `windows`.
 
     A mark counts when its sentence names the page or its text ("this recipe", "all contents"), or when it stands where
     pages put a notice, in the first or last lines, in a short line. The rule is not symmetric: a restriction needs no
     word that we know beside it, a permission needs a licence word or a copyright sign, and both yield to talk,
     quotation, several licences side by side and to what belongs to others (pictures, data, software).
     """
-    in_windows = (mark for start, end in windows(content) for mark in _CC_STATEMENT.finditer(content, start, end))
+    in_windows = (mark for start, end in _near_hits(windows) for mark in _CC_STATEMENT.finditer(content, start, end))
     found = sorted({mark.start(): mark for mark in in_windows}.values(), key=lambda mark: mark.start())
     if len(found) > 2 * SIDE_MARKS:
         found = found[:SIDE_MARKS] + found[-SIDE_MARKS:]
@@ -100,6 +112,21 @@ def statement_marks(content: str, notice: Callable[[int], bool] | None = None) -
         if _notifies(content, mark, (begin, stop), (after, before_next), spdx_id, explicit, edge, len(near)):
             end = max(mark.end(), min(stop, mark.start() + 160))
             yield granted(spdx_id, "cc-mark", mark.start(), end, 0.8)
+
+
+def _near_hits(windows: Sequence[Window]) -> Iterator[tuple[int, int]]:
+    """Where a mark can stand: an address begins before the word that the gate finds in it."""
+    begin = end = 0
+    for window in windows:
+        for hit in window.cc:
+            if end and hit - 14 <= end:
+                end = hit + 120
+                continue
+            if end:
+                yield begin, end
+            begin, end = max(0, hit - 14), hit + 120
+    if end:
+        yield begin, end
 
 
 def _edges(content: str) -> tuple[int, int]:
@@ -171,7 +198,8 @@ def _notifies(
     # The names of the elements say "not" and "no" themselves.
     plain = content[begin : mark.start()] + " \x00 " + after
     for element in ("nc", "nd", "sa"):
-        plain = CC_PATTERNS[element].sub(" ", plain)
+        if element.upper() in spdx_id:
+            plain = CC_PATTERNS[element].sub(" ", plain)
     hedged = _words("unless").has(plain)
     if not hedged and (_words("talk").has(plain) or TALKS.search(plain)):
         return False

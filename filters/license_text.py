@@ -10,7 +10,7 @@ import re2
 from filters.license_finding import Finding
 from filters.license_gate import sentence_at, windows
 from filters.license_notices import grant_marks
-from filters.license_rights import reserved_marks
+from filters.license_rights import reserved_marks, use_marks
 from filters.license_sentences import TALKS, dedication_marks
 from filters.license_statements import statement_marks
 
@@ -22,12 +22,20 @@ def text_marks(content: str, notice: Callable[[int], bool] | None = None) -> lis
         content: text whose lines are all the structure that is left.
         notice: whether a place is where a notice would stand; first and last lines are without being told.
     """
-    marks = list(statement_marks(content, notice))
-    for start, end in windows(content):
-        window = content[start:end]
-        marks += dedication_marks(window, start)
-        marks += reserved_marks(window, start)
-        marks += _notice_marks(content, start, end)
+    found = windows(content)
+    if not found:
+        return []
+    marks = list(statement_marks(content, [window for window in found if "cc" in window.sorts], notice))
+    for window in found:
+        text = content[window.start : window.end]
+        if "cc" in window.sorts:
+            marks += dedication_marks(text, window.start)
+        if "reserved" in window.sorts:
+            marks += reserved_marks(text, window.start)
+        if "use" in window.sorts:
+            marks += use_marks(text, window.start)
+        if "license" in window.sorts:
+            marks += _notice_marks(content, window.start, window.end)
     return marks
 
 
@@ -59,4 +67,4 @@ def _notice_marks(content: str, start: int, end: int) -> list[Finding]:
         begin = min(begin, full.start())
     elif TALKS.search(content, begin, stop) or not _THIS_IS.search(content, begin, stop + 200):
         return []
-    return grant_marks(content[begin : max(begin + 3500, end)], begin)
+    return grant_marks(content[begin : max(begin + 3500, end)], begin, texts=full is not None)

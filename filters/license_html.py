@@ -56,7 +56,7 @@ _INLINE = frozenset(
         "u",
     ]
 )
-_MAX_LINKS = 100  # and those near the end; more of them are a list
+_MAX_LINKS = 60  # and those near the end; more of them are a list
 _TAIL = 8_000
 _MAX_DATA = 200_000
 # Words in names of classes by which a container is told; only those are kept of a name.

@@ -20,7 +20,7 @@ from filters.license_names import parse_declared
 from filters.license_policy import canonical
 
 _LICENSE_LINE = re.compile(
-    r"^[ \t]*(?:[/*#;%!.>|\"'-]+[ \t]*)?[@_]{0,2}licen[sc]e_{0,2}(?:[ \t]*[:=]|[ \t]{1,3}(?!-))[ \t]*"
+    r"^[ \t]*+(?:[/*#;%!.>|\"'-]++[ \t]*+)?[@_]{0,2}licen[sc]e_{0,2}(?:[ \t]{0,20}[:=]|[ \t]{1,3}(?!-))[ \t]{0,20}"
     r"[\"'(]*([A-Za-z0-9][^\n\"'{}<>]{1,90}?)[\"')]*[ \t]*(?:\*/[ \t]*)?[,;.|]?[ \t]*$",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -30,12 +30,15 @@ _SHORT_NAME = (
 )
 # `MIT Licensed` on a line of its own in a comment, and the like.
 _LEADING_LICENSE = re.compile(
-    r"(?:^[ \t]*[*/#;|!\"'(-]*[ \t]*|\| |free software: |uses the  ?|@licen[sc]e[ \t]+|subject to the |"
-    r"(?:copyright|\(c\)|©)[^\n]{0,100}?[(,;|.] ?|"
+    r"(?:^[ \t]*+[*/#;|!\"'(-]*+[ \t]*+|\| |free software: |uses the  ?|@licen[sc]e[ \t]+|subject to the |"
     r"\b(?:is|are) \[?|under:?\s+(?:an?\s+|the\s+)?)"
-    rf"({_SHORT_NAME}) licen[cs]ed?\b(?! compatible)",
+    rf"({_SHORT_NAME})\Z",
     re.IGNORECASE | re.MULTILINE,
 )
+# The same in a line of copyright: `(c) Jane (MIT Licensed)`.
+_IN_COPYRIGHT = re.compile(rf"[(,;|.] ?({_SHORT_NAME})\Z", re.IGNORECASE)
+_COPYRIGHT = re.compile(r"copyright|\(c\)|©", re.IGNORECASE)
+_LICENSED = re.compile(r" licen[cs]ed?\b(?! compatible)", re.IGNORECASE)
 _UNDER_VERB = re.compile(
     r"\b(?:licen[sc]ed|released|distributed|published|available|provided|dual|governed|covered)", re.IGNORECASE
 )
@@ -50,7 +53,7 @@ _UNDER = re.compile(
 )
 _DUAL = re.compile(
     r"\b(?:dual|triple|tri)(?:ly)?[- ]licen[sc]ed(?:\s+to\s+you)?(?:\s+under)?:?\s+(?:either\s+)?(?:the\s+)?"
-    r"([^;]{3,200}?)(?:\blicen[sc]es\b|\.\s|\n\s*\n|\Z)",
+    r"([^;]{3,160}?)(?:\blicen[sc]es\b|\.\s|\n\s*\n|\Z)",
     re.IGNORECASE,
 )
 # What goes on after a name: `... License and the GPL`.
@@ -65,21 +68,23 @@ _BORROWED = re.compile(
     r"bundled|vendored)\b",
     re.IGNORECASE,
 )
-_COMMENT_MARKS = re.compile(r"^[ \t]*(?://+!?|#+|\*+(?!/)|;+|--|%+|\|)(?=[ \t\n\r]|$)", re.MULTILINE)
-_MAX_VERBS = 200
+_COMMENT_MARKS = re.compile(r"^[ \t]*+(?://+!?|#+|\*+(?!/)|;+|--|%+|\|)(?=[ \t\n\r]|$)", re.MULTILINE)
+_MAX_VERBS = 100
 
 
 def named_marks(text: str, base: int) -> Iterator[Finding]:
     """Licences named as the document's own, the surest kind of naming first; the others are then not looked for."""
     text = _COMMENT_MARKS.sub(lambda mark: " " * len(mark[0]), text)
-    for dual in _DUAL.finditer(text):
+    for dual in itertools.islice(_DUAL.finditer(text), 5):
         if not _of_others(text, dual.start()) and (expression := _choice(dual[1])):
             yield granted(expression, "license-text", base + dual.start(), base + dual.end(), 0.8)
             return
-    for pattern in (_LICENSE_LINE, _UNDER, _LEADING_LICENSE):
+    for pattern in (_LICENSE_LINE, _UNDER, _LEADING_LICENSE, _IN_COPYRIGHT):
         named = False
         for found in itertools.islice(_matches(pattern, text), 50):
             if _of_others(text, found.start()):
+                continue
+            if pattern is _IN_COPYRIGHT and not _COPYRIGHT.search(_line_before(text, found.start())):
                 continue
             if expression := _named(text, found):
                 named = True
@@ -118,13 +123,22 @@ def _of_others(text: str, place: int) -> bool:
     return _BORROWED.search(paragraph) is not None
 
 
+def _after_licensed(text: str, place: int) -> int:
+    word = _LICENSED.match(text, place)
+    return word.end() if word else place
+
+
+def _line_before(text: str, place: int) -> str:
+    return text[max(0, place - 120) : place].rsplit("\n", 1)[-1]
+
+
 def _named(text: str, found: re.Match[str]) -> str | None:
     """The licence that a match names, with its version and with what is joined to it."""
     version = found.groupdict().get("version")
     name = (version and name_in(f"{found[1]} {version.strip(' ,')}")) or name_in(found[1])
     if name is None or found.re is _LICENSE_LINE:
         return name
-    at = found.end()
+    at = found.end() if found.re is _UNDER else _after_licensed(text, found.end())
     while joined := _CONTINUED.match(text, at):
         version = joined["version"]
         other = (version and name_in(f"{joined[2]} {version.strip()}")) or name_in(joined[2])
@@ -150,12 +164,16 @@ def _choice(written: str) -> str | None:
 
 
 def _matches(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
-    """As `finditer`; the pattern that tries most is tried only at the first verbs."""
-    if pattern is not _UNDER:
+    """As `finditer`, but what begins with many alternatives is tried only where a rarer word stands."""
+    if pattern is _LICENSE_LINE:
         yield from pattern.finditer(text)
-        return
-    end = 0
-    for verb in itertools.islice(_UNDER_VERB.finditer(text), _MAX_VERBS):
-        if verb.start() >= end and (found := pattern.match(text, verb.start())):
-            end = found.end()
-            yield found
+    elif pattern is _UNDER:
+        end = 0
+        for verb in itertools.islice(_UNDER_VERB.finditer(text), _MAX_VERBS):
+            if verb.start() >= end and (found := pattern.match(text, verb.start())):
+                end = found.end()
+                yield found
+    else:
+        for word in itertools.islice(_LICENSED.finditer(text), _MAX_VERBS):
+            if found := pattern.search(text, max(0, word.start() - 90), word.start()):
+                yield found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterator
 
 from filters.license_finding import Finding, granted
 from filters.license_metadata import card_marks
@@ -49,18 +50,22 @@ def readme_marks(content: str) -> list[Finding]:
         marks += [mark for mark in grant_marks(section, heading.end()) if len(arms) < 2 or mark.spdx not in arms]
     if marks:
         return marks
-    for pattern in (_SHORT_LINE, _BADGE):
-        if not marks:
-            for found in pattern.finditer(content):
-                spelled = found[1].replace("--", "-").replace("%20", " ").replace("_", " ").strip()
-                if named := parse_declared(spelled):
-                    marks.append(granted(named, "license-text", *found.span(), 0.75))
-        if not marks:
-            marks = list(named_marks(_MARKUP.sub(lambda markup: " " * len(markup[0]), content), 0))[:1]
+    marks = list(_spelled_marks(_SHORT_LINE, content))
+    if not marks:
+        marks = list(named_marks(_MARKUP.sub(lambda markup: " " * len(markup[0]), content), 0))[:1]
+    if not marks:
+        marks = list(_spelled_marks(_BADGE, content))
     return marks or text_marks(content)
 
 
-_MARKUP = re.compile(r"\]\([^)\n]*\)|\]\[[^\]\n]*\]|&[a-z]{2,8};|[*_`\[\]]")
+def _spelled_marks(pattern: re.Pattern[str], content: str) -> Iterator[Finding]:
+    for found in itertools.islice(pattern.finditer(content), 50):
+        spelled = found[1].replace("--", "-").replace("%20", " ").replace("_", " ").strip()
+        if named := parse_declared(spelled):
+            yield granted(named, "license-text", *found.span(), 0.75)
+
+
+_MARKUP = re.compile(r"\]\([^)\n]{0,300}\)|\]\[[^\]\n]{0,100}\]|&[a-z]{2,8};|[*_`\[\]]")
 
 
 def _names_in_section(section: str, inline: str) -> str | None:
@@ -68,7 +73,10 @@ def _names_in_section(section: str, inline: str) -> str | None:
     if inline and (named := parse_declared(inline)):
         return named
     text = re.sub(
-        r"\]\([^)]*\)|^\s*\[[^\]]*\]: .*$|<[^>\s]*>`?_?|[*_`\[\]\"“”]", " ", section[:1500], flags=re.MULTILINE
+        r"\]\([^)]{0,300}\)|^\s*\[[^\]]{0,100}\]: .*$|<[^>\s]{0,300}>`?_?|[*_`\[\]\"“”]",
+        " ",
+        section[:1500],
+        flags=re.MULTILINE,
     )
     text = re.sub(r"[ \t]+", " ", text).strip(" -:=~\n")
     dual = bool(re.search(r"\bdual|\beither\b|at your (?:choice|option)", text, re.IGNORECASE))

@@ -1,4 +1,4 @@
-"""TODO"""
+"""A mark and what many of them come to: the strictest wins, and that they disagree is kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""TODO"""
+"""Which pages any licence rule needs to look at, and where: one google-re2 scan, and windows around its hits.
+
+Nine pages in ten hold none of the words without which no rule can find anything; they cost this scan and no more, 300
+MB per CPU second. On the others rules see windows of 400 characters around the hits of their own sort.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,8 @@ _RESERVED_PHRASES = (
 )
 _LICENSE_WORDS = (
     "licen[csz]|lizenz|licenc|licença|лиценз|ліценз|lisans|lisens|ライセンス|许可|許可|授權|授权|라이선스|"
-    "permission (?:is|to)|redistribution and use|redistribute it|free documentation|gfdl|same terms as perl|unencumbered"
+    "permission (?:is|to)|redistribution and use|redistribute it|free documentation|gfdl|same terms as perl|"
+    "unencumbered"
 )
 _DASHES = " \u2010-\u2013-"
 _CC_WORDS = rf"{CC_NAMES}|creativecommons|\bcc[{_DASHES}]{{0,2}}(?:by\b|zero\b|0)|public domain"

@@ -1,4 +1,4 @@
-"""Licences that a file or README calls its own by name: `License: MIT`, `released under the MIT License`, `MIT Licensed`.
+"""Licences that a file calls its own by name: `License: MIT`, `released under the MIT License`, `MIT Licensed`.
 
 A name is only a name where grammar makes it one: the value of a label, what stands behind "licensed under", or what
 "licensed" stands behind. What was borrowed from others ("taken from", "third-party") names theirs. Two names joined by

@@ -1,4 +1,9 @@
-"""TODO"""
+"""From how people write a licence to its SPDX id: names, expressions, addresses, Creative Commons by its elements.
+
+Written for declarations (`License: GPL-2+ or BSD (2 clause)`), and used wherever something names a licence. What is not
+understood in full names nothing: of `Mixed, MIT` it would be wrong to read the half that is known. A licence that says
+no version is taken at the licensee's choice (GNU) or as its maker's current one (Creative Commons).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""TODO"""
+"""Notices and titles of licences, by phrases that only they hold, in what no whole text accounts for.
+
+The GNU licences are read by their notice first, since only it says "only" or "or later". Phrases are data (`[[text]]`
+of the lists), words in lower case. Several licences in one text all apply, unless words of choice stand about them.
+"""
 
 from __future__ import annotations
 

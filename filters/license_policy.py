@@ -1,4 +1,10 @@
-"""TODO"""
+"""What an SPDX expression allows, by lists that are data: `lists/licenses.toml`, versioned and with its sources.
+
+Blue Oak's permissive tiers and attribution-only data licences are permissive; Creative Commons ids are not listed, since
+their elements say it for every version and port; everything else is restricted in kind, or known and not ranked, which
+is not permissive either. OR takes the best of its parts, AND the worst, WITH what stands before it. No I/O but reading
+the lists once.
+"""
 
 from __future__ import annotations
 

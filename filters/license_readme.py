@@ -1,4 +1,4 @@
-"""TODO"""
+"""READMEs: the licence section speaks for the package; failing that a line, a sentence or a badge."""
 
 from __future__ import annotations
 

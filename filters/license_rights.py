@@ -1,4 +1,8 @@
-"""TODO"""
+"""Reservations in running text: all rights reserved, no mining, no training.
+
+They need their own company: a sign of copyright or a short line, a verb that forbids. Quoted, reported or followed by a
+grant (the headers of free software open with "All rights reserved") they reserve nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO"""
+"""Words by which a sentence about a licence is told: its subject, talk, other people's things; and dedications."""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""TODO"""
+"""Creative Commons statements in extracted text, where lines are all the structure left.
+
+A statement is told by its build and its place, with words of some sixty languages as data (`[words]` of the lists), and
+not symmetrically: a restriction in a short line at the page's edge needs no word that we know, a permission needs a
+licence word or a sign of copyright, and both yield to talk and to other people's pictures, data and software. On 75
+statements in 40 languages and 75 others set aside before tuning: 74 right, no false claim; the same author wrote both,
+so real pages will do worse.
+"""
 
 from __future__ import annotations
 

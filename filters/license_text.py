@@ -1,4 +1,4 @@
-"""TODO"""
+"""Running text: Creative Commons statements, dedications, reservations and notices, each by its own rule."""
 
 from __future__ import annotations
 

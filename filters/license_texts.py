@@ -113,29 +113,38 @@ _ADDED = (
     (
         "noncommercial",
         re.compile(
-            r"non[- ]?commercial(?! or commercial)|(?<!or )not[^.;\n]{0,40}\bcommercial|commercial (?:use|purpose|redistribution|"
-            r"distribution|product|usage)\w*[^.;]{0,60}(?:prohibit|not (?:be )?(?:permit|allow)|forbid|require|need|contact|"
-            r"licen[sc]e|permission|must|purchas)|"
+            r"(?<!commercial or )(?<!commercial and )(?<!commercial, )"
+            r"non[- ]?commercial(?! or commercial| and commercial)|"
+            r"(?<!or )\bnot\b[^.;\n]{0,40}\bcommercial|"
+            r"commercial (?:use|purpose|redistribution|distribution|product|usage)\w*[^.;]{0,60}"
+            r"(?:prohibit|not (?:be )?(?:permit|allow)|forbid|requires?\b|contact|written permission|separate licen|"
+            r"purchas)|"
             r"(?:may|must|shall|can)(?: ?not| never)[^.;]{0,30}\b(?:sold|sell|resold|rented)\b|commons clause|"
             r"(?:personal|academic|research|educational|evaluation|internal|non-?production|scientific)"
-            r"(?: \w+){0,3} (?:use|purposes?) only|only (?:be used )?for (?:personal|academic|research|educational|evaluation|internal)",
+            r"(?: \w+){0,3} (?:use|purposes?) only|"
+            r"only (?:be used )?for (?:personal|academic|research|educational|evaluation|internal)",
             re.IGNORECASE,
         ),
     ),
     (
         "proprietary",
         re.compile(
-            r"good,? (?:and )?not evil|\bmilitary\b|\bweapons?\b|nuclear (?:facilit|power|weapon|energy)|may not be (?:modified|altered)|"
-            r"(?:must|may|shall) not be redistributed|no redistribution|without (?:a |the )?(?:prior )?(?:written )?"
-            r"(?:permission|consent) of the (?:author|owner|company) (?:is|it) ",
+            r"good,? (?:and )?not evil|\bmilitary\b|\bweapons?\b|nuclear (?:facilit|power|weapon|energy)|"
+            r"may not be (?:modified|altered)|(?:must|may|shall) not be redistributed|no redistribution",
             re.IGNORECASE,
         ),
     ),
     (
         "no_ai",
-        re.compile(r"(?:machine[- ]learning|artificial intelligence|\bAI\b|language model)[^.]{0,80}", re.IGNORECASE),
+        re.compile(
+            r"(?:\bnot\b|prohibit|forbid|without)[^.;\n]{0,80}"
+            r"(?:machine[- ]learning|artificial intelligence|\bAI\b|language model)|"
+            r"(?:machine[- ]learning|artificial intelligence|\bAI\b|language model)[^.;\n]{0,60}"
+            r"(?:\bnot\b|prohibit|forbid)",
+            re.IGNORECASE,
+        ),
     ),
-)  # fmt: skip
+)
 
 
 def _told_apart(spdx_id: str, region: str) -> str:

@@ -26,6 +26,7 @@ import duckdb
 
 from manifests.check_queries import parameters
 from manifests.corpus import Corpus
+from manifests.obligations import Obligation, obligations, write_obligations
 from manifests.printable import printable
 from manifests.schema import UNKNOWN_CONSENT, CorpusError, restore_host
 
@@ -139,6 +140,8 @@ class Markup(str):
 def write_report(corpus: Corpus, out: Path | None = None) -> Path:
     """Write the page to `out`, by default `CORPUS/report/index.html`, and return where it lies.
 
+    Beside it lie the tables of documents whose licence asks for something in return (`manifests.obligations`).
+
     Deterministic: it depends on the corpus and, for the section on cost, on `logs/costs.json` if that is there.
     """
     out = corpus.path / "report" / "index.html" if out is None else Path(out)
@@ -146,6 +149,7 @@ def write_report(corpus: Corpus, out: Path | None = None) -> Path:
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     temporary.write_text(page(corpus), encoding="utf-8", errors="backslashreplace")
     os.replace(temporary, out)
+    write_obligations(corpus, out.parent)
     return out
 
 
@@ -542,6 +546,24 @@ def _licences(facts: _Facts) -> Markup:
         )
         if len(body) > 40
         else Markup(""),
+        _obligations(stays),
+    )
+
+
+def _obligations(kept: Mapping[str | None, int]) -> Markup:
+    """How many kept documents ask for something in return, and where they are listed."""
+    asked = dict.fromkeys(Obligation, 0)
+    for name, number in kept.items():
+        for obligation in obligations(name) if name else ():
+            asked[obligation] += number
+    rows = [
+        ["To name the author and source", _number(asked[Obligation.ATTRIBUTION]), "attribution.parquet"],
+        ["To keep the licence's notice", _number(asked[Obligation.NOTICE]), "attribution.parquet"],
+        ["To pass on under the same terms", _number(asked[Obligation.SHARE_ALIKE]), "share-alike.parquet"],
+    ]
+    return _titled(
+        "What kept documents ask in return",
+        _table(["Obligation", "Documents", "Listed beside this page in"], rows, {1}),
     )
 
 

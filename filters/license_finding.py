@@ -38,6 +38,7 @@ _ON_PAGES = frozenset(("link", "meta", "rel-license", "json-ld", "footer-link", 
 
 
 def granted(expression: str, detector: str, start: int, end: int, confidence: float) -> Finding:
+    """A mark of a licence, with what the policy says of it."""
     rank = restrictiveness(expression)
     restriction = RESTRICTIONS[rank] if rank > 1 else None
     return Finding(expression, rank == 0, detector, start, end, False, confidence, restriction)
@@ -51,6 +52,7 @@ def reserved(restriction: str, start: int, end: int, confidence: float, detector
 
 
 def strictness(finding: Finding) -> int:
+    """How much a mark restricts; 0 is permissive, 1 not ranked."""
     if finding.restriction:
         return RESTRICTIONS.index(finding.restriction)
     return 0 if finding.permissive else 1

@@ -65,9 +65,9 @@ def find_texts(text: str, containment: float = CONTAINMENT) -> list[Match]:
     found: list[Match] = []
     while len(found) < _MAX_TEXTS and (chosen := index.best(postings, containment)):
         entry, share, rivals = chosen
-        places = postings.places(entry)
+        places, numbers = postings.places(entry)
         step = index.step(entry)
-        first, last = _region(places, step, index.words(entry))
+        first, last = _region(places, numbers, step, index.words(entry))
         foreign = runs.gaps(places, first, last) if step == 1 else ()
         start, end = runs.char(runs.starts[first]), runs.char(runs.ends[last + RUN - 1])
         found.append(Match(index.spdx(entry), start, end, share, index.is_notice(entry), rivals, foreign))
@@ -207,16 +207,26 @@ def _same_words(words: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[
     return words[kept], kept
 
 
-def _region(places: NDArray[np.int64], step: int, words: int) -> tuple[int, int]:
-    """First and last run of the densest stretch of `places`, without stray runs far off at its ends."""
+def _region(places: NDArray[np.int64], numbers: NDArray[np.int64], step: int, words: int) -> tuple[int, int]:
+    """First and last run of the densest stretch of `places`, without what repeats far off at its ends.
+
+    Licences share sentences, so the text after this one may hold some of its runs a second time.
+    """
     limit = words * 3 // 2 + 40
     stops = np.searchsorted(places, places + limit, side="right")
     dense = int(np.argmax(stops - np.arange(len(places))))
-    places = places[dense : int(stops[dense])]
-    parts = np.split(places, np.flatnonzero(np.diff(places) > 25 + 6 * step) + 1)
-    while len(parts) > 1 and min(len(parts[0]), len(parts[-1])) < 0.1 * len(places):
-        parts.pop(0 if len(parts[0]) < len(parts[-1]) else -1)
-    return int(parts[0][0]), int(parts[-1][-1])
+    chosen = slice(dense, int(stops[dense]))
+    places, numbers = places[chosen], numbers[chosen]
+    cuts = np.flatnonzero(np.diff(places) > 10 + 5 * step) + 1
+    parts = list(zip(np.split(places, cuts), np.split(numbers, cuts), strict=True))
+    while len(parts) > 1:
+        end = 0 if len(parts[0][0]) < len(parts[-1][0]) else -1
+        others = np.concatenate([part[1] for number, part in enumerate(parts) if number != end % len(parts)])
+        new = len(np.setdiff1d(parts[end][1], others))
+        if new >= 0.06 * len(places):
+            break
+        parts.pop(end)
+    return int(parts[0][0][0]), int(parts[-1][0][-1])
 
 
 # -- the index
@@ -298,15 +308,16 @@ class _Postings:
         """Number of distinct runs of each licence."""
         return np.bincount(self._entries, minlength=licences)
 
-    def places(self, entry: int) -> NDArray[np.int64]:
-        """Where the runs of one licence stand."""
+    def places(self, entry: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the runs of one licence stand, and which of the distinct runs each is."""
         own = np.zeros(self._distinct, dtype=bool)
         own[self._runs[self._entries == entry]] = True
-        return self._places[own[self._numbers]]
+        chosen = own[self._numbers]
+        return self._places[chosen], self._numbers[chosen]
 
     def strike_out(self, first: int, last: int) -> None:
         """Forget the runs from `first` to `last`."""
-        outside = (self._places < first) | (self._places > last)
+        outside = (self._places <= first - RUN) | (self._places >= last + RUN)  # no word is in two texts
         self._places, self._numbers = self._places[outside], self._numbers[outside]
         left = np.zeros(self._distinct, dtype=bool)
         left[self._numbers] = True

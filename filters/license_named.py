@@ -97,7 +97,9 @@ def name_in(written: str) -> str | None:
     """A licence out of a value that may hold an address, a remark or `style` beside the name."""
     name = re.sub(r"\s+", " ", written).strip()
     addresses = re.findall(r"https?://\S+", name)
-    bare = re.sub(r"https?://\S+", "", name).strip(" ()")
+    bare = re.sub(r"https?://\S+", "", name).strip()
+    if bare.count("(") != bare.count(")") or re.fullmatch(r"\([^()]*\)", bare):
+        bare = bare.strip(" ()")
     without_style = re.sub(r"[ -](?:style|type)\b", "", bare, flags=re.IGNORECASE)
     candidates = [bare, without_style, without_style.split(" (")[0], name.split(" ")[0]]
     if not re.search(r"\d", bare):  # `http://example.org/licenses/lgpl21 LGPL`: the address knows the version

@@ -95,6 +95,8 @@ def parse_declared(text: str) -> str | None:
     text = re.sub(r"\s+", " ", text.replace("，", ",")).strip().strip(".*_`'\"[]")
     if not text or len(text) > 200:
         return None
+    if text.count("(") != text.count(")"):  # half of an expression, which may turn "and" into "or"
+        text = text.replace("(", " ").replace(")", " ") if not re.search(r"\b(?:and|or)\b", text, re.I) else ""
     if name := _one_name(text):
         return name
     if expression := _expression(text):
@@ -183,6 +185,7 @@ def _ids_by_spelling() -> dict[str, str]:
 
 
 def cc_id(kind: str, version: str | None, port: str | None) -> str | None:
+    """The id of a Creative Commons licence by its elements (`by-nc`), version and jurisdiction."""
     kind = kind.upper()
     if kind == "BY-ND-NC":
         kind = "BY-NC-ND"
@@ -197,6 +200,7 @@ def cc_id(kind: str, version: str | None, port: str | None) -> str | None:
 
 
 def cc_id_of_url(found: re.Match[str]) -> str | None:
+    """The id of a match of `CC_URL`; `deed.de` is a language, `/de/` a jurisdiction."""
     if found["pd"]:
         return "CC0-1.0" if found["pd"].lower() == "zero" else "LicenseRef-public-domain"
     if found["type"].lower() == "publicdomain":

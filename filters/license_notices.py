@@ -9,12 +9,12 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from filters.license_finding import Finding, granted, reserved
 from filters.license_names import GNU_FAMILIES, GNU_FIRST, cc_id, cc_in_words
 from filters.license_policy import canonical, known_id, permissive, policy_lists, restrictiveness
-from filters.license_texts import WholeText, whole_texts
+from filters.license_texts import WholeText, added_restriction, whole_texts
 
 _WORD = re.compile(r"[a-z0-9][a-z0-9.+]*", re.IGNORECASE)
 
@@ -73,6 +73,7 @@ _OR_LATER = re.compile(
 _CHOICE = re.compile(
     r"dual licen[sc]|dually licen[sc]|tri licen[sc]|under (?:the terms of )?(?:either|any one|one) (?:of )?|"
     r"at your (?:choice|option) (?:under|of|either)|"
+    r"either of the following licen[sc]es|(?:may |can )?choose (?:either|one of|between)|"
     r"alternatively (?:this|the|you|it)|(?:license|licence|2.0|mit|bsd|apache) or (?:the )?(?:gnu|gpl|mit|bsd|"
     r"apache|lgpl)"
 )
@@ -100,9 +101,8 @@ def grant_marks(text: str, base: int, whole: bool = False, texts: bool = True) -
         found = {name: place for name, place in found.items() if not name.startswith("CC-")}
     places = {spdx_id: words.place(*range_) for spdx_id, range_ in found.items()}
     _correct(places, candidates, base)
-    added = None
+    added = _added(rest, candidates, places, base)
     for known in sure:
-        added = added or known.added
         if not _said_by_notice(known.spdx, found):
             places.setdefault(known.spdx, (base + known.start, base + known.end))
     if not places:
@@ -119,6 +119,22 @@ def grant_marks(text: str, base: int, whole: bool = False, texts: bool = True) -
     else:
         spdx_id = next(iter(places))
     return [granted(spdx_id, "license-text", start, end, 0.95 if whole else 0.9)]
+
+
+def _added(rest: str, candidates: Sequence[WholeText], places: Mapping[str, tuple[int, int]], base: int) -> str | None:
+    """What was added to a text that is a free licence, or that is taken for one by its phrases."""
+    for known in candidates:
+        taken = (known.start + base <= start and end <= known.end + base + 200 for start, end in places.values())
+        if known.added and (known.sure or any(taken)):
+            return known.added
+    for name, (start, end) in places.items():
+        own_words = permissive(name) and _BODY.match(rest[start - base : end - base])
+        if own_words and (added := added_restriction(rest[max(0, start - base - 700) : start - base + 2500])):
+            return added
+    return None
+
+
+_BODY = re.compile(r"permission\s|redistribution\s", re.IGNORECASE)  # a licence's own words, not its name
 
 
 def _correct(places: dict[str, tuple[int, int]], candidates: Sequence[WholeText], base: int) -> None:

@@ -122,8 +122,7 @@ _IMAGES = re.compile(
 )
 _WRITTEN = re.compile(
     r"\b(?:texte?[sn]?|inhalte?n?|beitr[aä]ge?n?|artikel|contents?|contenus?|contenidos?|articles?|works?|"
-    r"werke?s?|posts?|this (?:site|blog|page|"
-    r"website))\b",
+    r"werke?s?|posts?)\b",
     re.IGNORECASE,
 )
 

@@ -1,9 +1,9 @@
 """What an SPDX expression allows, by lists that are data: `lists/licenses.toml`, versioned and with its sources.
 
-Blue Oak's permissive tiers and attribution-only data licences are permissive; Creative Commons ids are not listed, since
-their elements say it for every version and port; everything else is restricted in kind, or known and not ranked, which
-is not permissive either. OR takes the best of its parts, AND the worst, WITH what stands before it. No I/O but reading
-the lists once.
+Blue Oak's permissive tiers and attribution-only data licences are permissive; Creative Commons ids are not listed,
+since their elements say it for every version and port; everything else is restricted in kind, or known and not
+ranked, which is not permissive either. OR takes the best of its parts, AND the worst, WITH what stands before it. No
+I/O but reading the lists once.
 """
 
 from __future__ import annotations
@@ -47,16 +47,19 @@ _CC = re.compile(r"CC-(BY(?:-(?:SA|NC|ND|NC-SA|NC-ND))?)(?:-\d.*)?\Z")
 
 @functools.cache
 def policy_lists() -> dict[str, Any]:
+    """The lists as they are."""
     return tomllib.loads(LICENSE_LISTS.read_text(encoding="utf-8"))
 
 
 @functools.cache
 def lists_sha256() -> str:
+    """Digest of the lists, part of the stage's fingerprint."""
     return hashlib.sha256(LICENSE_LISTS.read_bytes()).hexdigest()
 
 
 @functools.cache
 def kind_of_id() -> dict[str, int]:
+    """Index into `RESTRICTIONS` of each id that is listed by name."""
     lists = policy_lists()
     kinds = {name: RESTRICTIONS.index("unranked") for name in lists["unranked"]["ids"]}
     for restriction, names in lists["restricted"].items():
@@ -119,6 +122,7 @@ def _id_restrictiveness(spdx_id: str) -> int:
 
 @functools.cache
 def licensing() -> Licensing:
+    """The SPDX list as license-expression knows it."""
     return get_spdx_licensing()  # builds an index, 0.1 s each time
 
 
@@ -129,14 +133,17 @@ def canonical(expression: str) -> str:
 
 @functools.cache
 def spdx_ids() -> frozenset[str]:
+    """All ids, exceptions included."""
     return frozenset(licensing().known_symbols)
 
 
 def known_id(spdx_id: str) -> str | None:
+    """The id if there is such a one."""
     return spdx_id if spdx_id in spdx_ids() else None
 
 
 def allowed_by(node: Any, allow: tuple[str, ...]) -> bool:
+    """Whether a parsed expression is permissive once the ids in `allow` are; an id without version allows them all."""
     if hasattr(node, "license_symbol"):
         return allowed_by(node.license_symbol, allow)
     if hasattr(node, "key"):
@@ -150,4 +157,5 @@ def allowed_by(node: Any, allow: tuple[str, ...]) -> bool:
 
 @functools.cache
 def opt_out_restrictions() -> frozenset[str]:
+    """Kinds of restriction that exclude under the policy `opt-out`."""
     return frozenset(policy_lists()["opt_out"]["exclude"])

@@ -63,6 +63,7 @@ _DEDICATION = re.compile(
 
 
 def dedication_marks(window: str, base: int) -> Iterator[Finding]:
+    """Dedications to the public domain, of the page itself."""
     if "CC0" in window or "public domain" in window.lower():
         for found in itertools.islice(_DEDICATION.finditer(window), SIDE_MARKS):
             begin, stop = sentence_at(window, found.start(), found.end())

@@ -42,6 +42,7 @@ _SPDX_TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([^\n\r]{2,200})")
 
 
 def source_marks(content: str) -> list[Finding]:
+    """Tags, then texts, notices and names in the header, failing that at the end."""
     header = content[:_HEADER_CHARS]
     tags = list(_spdx_tags(header))
     marks = tags[:]

@@ -113,7 +113,7 @@ _ADDED = (
     (
         "noncommercial",
         re.compile(
-            r"(?<!commercial or )(?<!commercial and )(?<!commercial, )"
+            r"(?<!commercial or )(?<!commercially or )(?<!commercial and )"
             r"non[- ]?commercial(?! or commercial| and commercial)|"
             r"(?<!or )\bnot\b[^.;\n]{0,40}\bcommercial|"
             r"commercial (?:use|purpose|redistribution|distribution|product|usage)\w*[^.;]{0,60}"

@@ -126,7 +126,8 @@ def test_the_same_corpus_gives_the_same_bytes(corpus, content, tmp_path):
     shutil.copytree(corpus, copy)
     assert write_report(open_corpus(copy)) == copy / "report/index.html"
     assert (copy / "report/index.html").read_bytes() == first == content.encode()
-    assert [path.name for path in (copy / "report").iterdir()] == ["index.html"]
+    names = sorted(path.name for path in (copy / "report").iterdir())
+    assert names == ["attribution.parquet", "index.html", "share-alike.parquet"]
 
 
 def test_figures_are_those_of_the_manifest(corpus, content):

@@ -56,6 +56,7 @@ _DUAL = re.compile(
     r"([^;]{3,160}?)(?:\blicen[sc]es\b|\.\s|\n\s*\n|\Z)",
     re.IGNORECASE,
 )
+_DUAL_WORD = re.compile(r"\b(?:dual|triple|tri)(?:ly)?[- ]licen", re.IGNORECASE)
 # What goes on after a name: `... License and the GPL`.
 _CONTINUED = re.compile(
     r"[\"'`*_\])]*[ \t]*(?:\([^()\n]{0,80}\))?,?\s+[*_]*(and/or|and|or|&)[*_]*\s+(?:(?:under|with)\s+)?"
@@ -75,8 +76,9 @@ _MAX_VERBS = 100
 def named_marks(text: str, base: int) -> Iterator[Finding]:
     """Licences named as the document's own, the surest kind of naming first; the others are then not looked for."""
     text = _COMMENT_MARKS.sub(lambda mark: " " * len(mark[0]), text)
-    for dual in itertools.islice(_DUAL.finditer(text), 5):
-        if not _of_others(text, dual.start()) and (expression := _choice(dual[1])):
+    for word in itertools.islice(_DUAL_WORD.finditer(text), 20):
+        dual = _DUAL.match(text, word.start())
+        if dual and not _of_others(text, dual.start()) and (expression := _choice(dual[1])):
             yield granted(expression, "license-text", base + dual.start(), base + dual.end(), 0.8)
             return
     for pattern in (_LICENSE_LINE, _UNDER, _LEADING_LICENSE, _IN_COPYRIGHT):

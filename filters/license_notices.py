@@ -63,7 +63,8 @@ _GNU_MENTION = re.compile(
 _GRANT_BEFORE = re.compile(
     r"(?:under (?:the )?(?:terms (?:and conditions )?(?:of )?)?(?:either )?(?:the )?(?:the |a |an )?|"
     r"terms of (?:either )?(?:the |an? )?|"
-    r"licen[sc]ed? (?:under )?(?:the |as |is )?|covered by (?:the )?|using the |subject to the (?:terms of the )?|"
+    r"(?:licen[sc]ed (?:under )?(?:the |as |is )?|licen[sc]e (?:under (?:the )?|is (?:the )?))|"
+    r"covered by (?:the )?|using the |subject to the (?:terms of the )?|"
     r"either version [123][0-9. ]* of the |conditions of the |version [123][0-9. ]* of the )\Z"
 )
 _GNU_VERSION = re.compile(r"(?:either )?\b(?:version|v) ?([1-3](?:\.\d)?)\b")

@@ -39,7 +39,8 @@ HOSTILE = [
     "GNU General Public License ", "under the terms of the GNU GPL version 2 ", "Redistribution and use in source ",
     "Permission is hereby granted, free of charge, to any person obtaining a copy of this software ",
     "&amp;&lt;license", "<div class='footer'>", "<figure>", "</div>", "<p>license</p>", "released under MIT and ",
-    "[license](", "license]( ", "***", "copyright (c) 2020 ", "http://a/license ", "©", "all rights reserved ", "data mining ", "<pre>license\n",
+    "[license](", "license]( ", "***", "copyright (c) 2020 ", "http://a/license ", "©",
+    "all rights reserved ", "data mining ", "<pre>license\n",
     "license\xa0", "許可 ", "not ", " commercial ", "<meta name='license' content='x'>", '{"license": ',
     "---\nlicense: ", "SPDX-License-Identifier: MIT OR ", "released.under.", "lic\n\nlicense\n\n",
 ]  # fmt: skip
@@ -64,10 +65,8 @@ def quality(rows: Sequence[dict]) -> None:
     print(f"{'':14}{'rows':>6}  {'false-permissive':>24}  {'permissive recall':>20}  {'SPDX id right':>16}")
     for kind in [*kinds, "all"]:
         chosen = [row for row in rows if kind in ("all", row["kind"])]
-        ours, peer = (
-            measured(chosen, lambda row: detect(row["kind"], row["content"], row["url"])),
-            measured(chosen, keyword),
-        )
+        ours = measured(chosen, lambda row: detect(row["kind"], row["content"], row["url"]))
+        peer = measured(chosen, keyword)
         cells = "".join(f"  {mine:>9.2%} ({theirs:.2%})" for mine, theirs in zip(ours, peer, strict=True))
         print(f"{kind:14}{len(chosen):>6}{cells}")
     print("in brackets: keyword matching; bars: 0.5 %, 92 %, 88 %")

@@ -125,6 +125,7 @@ FILES = [
     # other people's, talk, nothing
     ("source", "# The sort below was taken from heron.py, released under the MIT license.\ndef sort(): pass\n", None, None),
     ("source", "# bundled with a copy of Heron (MIT licensed)\n", None, None),
+    ("source", 'LICENSES = {"mit": "MIT License", "gpl": "GPL-3.0"}\ndef license_name(key): return LICENSES[key]\n', None, None),
     ("source", "def check(license):\n    if license in allowed:\n        return license\n", None, None),
     ("source", "# See the LICENSE file for the licence.\nimport os\n", None, None),
     ("source", "# Copyright 2020 Fen Works. All rights reserved. Do not distribute.\n", None, None),

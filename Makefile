@@ -6,6 +6,7 @@ NAME    := $(basename $(notdir $(RECIPE)))
 OUT     ?= out/$(NAME)
 CORPUS  ?= $(OUT)
 MODEL   ?= out/$(NAME)-model
+MEMORIZATION ?= out/memorization
 WORKERS ?=
 LIMIT   ?=
 SET     ?=
@@ -15,7 +16,7 @@ BIN  := $(VENV)/bin
 RUN  := $(BIN)/fairtrove
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train corpus plan audit report train test test-slow test-all bench lint clean
+.PHONY: help setup setup-train corpus plan audit report train memorization test test-slow test-all bench lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +65,10 @@ report: $(VENV)/.curate ## write CORPUS=…'s report page
 train: $(VENV)/.train ## train the tiny model on CORPUS=… with Goldfish masking
 	@test -e $(CORPUS)/manifests || $(MAKE) --no-print-directory corpus
 	@$(BIN)/python -m train.trainer tiny --corpus $(CORPUS) --out $(MODEL)
+	@$(BIN)/python -m train.memorization --quick --out $(MODEL)/memorization
+
+memorization: $(VENV)/.train ## plant passages 1 to 128 times and show what each mask lets a model recite
+	@$(BIN)/python -m train.memorization --out $(MEMORIZATION)
 
 test: $(VENV)/.train ## run the tests
 	@$(BIN)/pytest -m 'not slow and not bench'

@@ -3,7 +3,7 @@
 The order of the data is a function of the position, so nothing was logged and nothing needs to be: the manifest says
 which documents a site has in the corpus that the run began with, the run's document table where their tokens lie, the
 shuffle read backwards in which rows they came, and the recipe in which steps. Documents that were withdrawn while the
-run went on count up to the position from which on they were masked. Measured: FIGURES
+run went on count up to the position from which on they were masked.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="the trainer needs the `train` extra
 
 from train.errors import TrainError
 from train.export import export_transformers, load_transformers
-from train.model import XIELU, Apertus, ModelShape, _XIELUFunction, document_mask
+from train.model import XIELU, Apertus, ModelShape, _XIELUFunction, attend, document_blocks, document_mask
 
 SHAPE = ModelShape(vocab_size=200, layers=3, dim=48, ffn=96, heads=4, kv_heads=2, init_std=0.2)
 
@@ -104,6 +104,28 @@ def test_mask_allows_the_same_document_and_the_past_only() -> None:
     for query in range(5):
         for key in range(5):
             assert mask[query, key] == (key <= query and (key < 2) == (query < 2))
+
+
+@torch.no_grad()
+def test_blocks_for_a_gpu_allow_what_the_dense_mask_allows() -> None:
+    """FlexAttention's backward pass needs a GPU; its forward runs anywhere, slowly."""
+    documents = torch.tensor([[0] * 50 + [1] * 78, [4] * 128])
+    draw = torch.Generator().manual_seed(0)
+    q = torch.randn(2, 4, 128, 16, generator=draw)
+    k, v = (torch.randn(2, 2, 128, 16, generator=draw) for _ in range(2))
+    dense = attend(q, k, v, document_mask(documents))
+    blocks = attend(q, k, v, document_blocks(documents))
+    torch.testing.assert_close(blocks, dense, rtol=0, atol=1e-5)
+
+
+def test_recomputed_activations_give_the_same_gradients(tokens: torch.Tensor) -> None:
+    gradients = []
+    for recompute in (False, True):
+        model = Apertus(SHAPE, recompute)
+        model.initialize(1)
+        model(tokens, None, None, tokens).backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
 def test_xielu_is_the_papers_formula_with_its_gradients() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.schedule import WarmupStableDecay
+from train.schedule import BatchSize, WarmupStableDecay
 
 
 def test_plateau_lies_between_a_linear_rise_and_a_square_root_fall() -> None:
@@ -34,3 +34,14 @@ def test_rate_rises_then_falls_and_stays_within_its_bounds(warmup: int, cooldown
 def test_plateau_does_not_know_the_end_of_the_run() -> None:
     short, long = WarmupStableDecay(1.0, 100, 10, 20), WarmupStableDecay(1.0, 500, 10, 20)
     assert [short.learning_rate(s) for s in range(80)] == [long.learning_rate(s) for s in range(80)]
+
+
+@given(st.integers(1, 9), st.lists(st.integers(1, 40), unique=True, max_size=3))
+def test_batches_double_and_no_row_is_lost_or_met_twice(rows: int, double_at: list[int]) -> None:
+    size = BatchSize(rows, tuple(sorted(double_at)))
+    position = 0
+    for step in range(60):
+        assert size.rows_at(step) == rows * 2 ** sum(step >= at for at in double_at)
+        assert size.position_at(step) == position
+        assert {size.step_of(p) for p in (position, position + size.rows_at(step) - 1)} == {step}
+        position += size.rows_at(step)

@@ -28,7 +28,7 @@ from manifests.corpus import CorpusError, open_corpus
 from manifests.schema import FairtroveError
 from tests.train.conftest import SMALL_RECIPE, invented_documents
 from train import run, trainer
-from train.checkpoint import latest_checkpoint
+from train.checkpoint import latest_checkpoint, read_checkpoint
 from train.errors import TrainError
 from train.export import load_transformers
 from train.recipe import load_recipe
@@ -170,8 +170,9 @@ def test_micro_batches_add_up_to_the_same_step(finished, small_recipe: Path, cor
     [
         ["optimizer.name=adamw", "goldfish.variant=reference"],
         ["training.precision=bfloat16", "goldfish.variant=off", "data.validation=0.2"],
+        ["goldfish.variant=near-duplicate", "training.recompute=true"],
     ],
-    ids=["adamw, reference mask", "bfloat16, no mask, held-out documents"],
+    ids=["adamw, reference mask", "bfloat16, no mask, held-out documents", "near-duplicate mask, recomputed"],
 )
 def test_other_settings_learn_too(small_recipe: Path, corpus_path: Path, tmp_path: Path, overrides: list[str]) -> None:
     summary = quietly(small_recipe, corpus_path, tmp_path, overrides)
@@ -289,6 +290,32 @@ def test_summary_shows_the_curve_the_drop_rate_and_whole_paths(finished, small_r
     unwrapped = "".join(line.strip() for line in text.splitlines())
     for whole in (summary.corpus_root, summary.checkpoint, summary.export, summary.metrics):
         assert whole in unwrapped
+
+
+def test_the_report_opens_anywhere_and_tensorboard_has_every_step(finished: tuple[Path, Summary]) -> None:
+    out, summary = finished
+    page = (out / "report.html").read_text()
+    assert "<polyline" in page
+    assert summary.corpus_root in page
+    assert "src=" not in page
+    assert "href=" not in page
+    pytest.importorskip("tensorboardX", reason="TensorBoard files need tensorboardX, in the `train` extra")
+    from tensorboardX.proto import event_pb2
+
+    (file,) = (out / "tensorboard").iterdir()
+    content, steps = file.read_bytes(), []
+    while content:  # a record is its length, a checksum of that, itself, a checksum
+        size = int.from_bytes(content[:8], "little")
+        event = event_pb2.Event.FromString(content[12 : 12 + size])
+        steps += [event.step for value in event.summary.value if value.tag == "loss"]
+        content = content[16 + size :]
+    assert steps == list(range(1, 41))
+
+
+def test_the_checkpoint_before_is_whole_while_the_next_is_written(finished: tuple[Path, Summary]) -> None:
+    out, _ = finished
+    for folder in (out / "checkpoints").iterdir():
+        read_checkpoint(folder).verify()
 
 
 @pytest.mark.parametrize(

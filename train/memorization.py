@@ -13,7 +13,7 @@ same number of supervised targets: an arm that drops one in four reads a third m
 (`train.invented`), so nothing is downloaded and nobody's text is recited. Results of finished arms are kept in OUT, so
 an interrupted table is taken up.
 
-This is a toy: what it shows is the order of the arms, not figures of a large model. Measured: FIGURES
+This is a toy: what it shows is the order of the arms, not figures of a large model.
 """
 
 from __future__ import annotations

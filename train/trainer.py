@@ -10,7 +10,7 @@ data is a function of one integer, the position, and nothing else in a step is d
 withdrawn from the corpus in between, it goes on without them.
 
 What OUT holds: `cache/` (tokenizer and tokens), `checkpoints/`, `metrics.jsonl` (one line per step), `tensorboard/`,
-`export/` (weights for `transformers`), `summary.json`, `report.html`. Measured: FIGURES
+`export/` (weights for `transformers`), `summary.json`, `report.html`.
 
 To read the trainer in an evening: `goldfish`, `tokens`, `data`, `model`, `run`, this file; the rest as they call it.
 """

@@ -29,7 +29,7 @@ from datatrove.data import Document
 
 from filters.decision import Action, Decision, Evidence
 from filters.robots_rules import allows
-from filters.robots_snapshot import Entry, Snapshot, SnapshotError, open_snapshot
+from filters.robots_snapshot import Entry, Snapshot, SnapshotError, changed_origins, open_snapshot
 from filters.robots_txt import (
     MAX_BODY_BYTES,
     MAX_LINE_BYTES,
@@ -272,6 +272,23 @@ class Robots(Stage):
                 line += f"\ttakedown={about.digest}"
             lines.append(f"{line}\n")
         return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
+
+    def differing(self, before: Robots, hosts: Iterable[tuple[str, int | None]]) -> dict[tuple[str, int | None], bool]:
+        """Which of these origins the files of this stage tell something else about than those of `before`, a stage of
+        the same policy, and whether more than a date is different. May name some that are the same, and misses none."""
+        others = tuple(column for name, column in (("tdmrep", "tdmrep"), ("ai-txt", "ai_txt")) if name in self.signals)
+        differing = changed_origins(before._snapshot(), self._snapshot(), others)
+        was, now = before._takedown(), self._takedown()
+        found = {}
+        for where in hosts:
+            more = differing.get(host_key(*where))
+            if was is not now:
+                about = [requests.about(*where) if requests else None for requests in (was, now)]
+                if (about[0] and about[0].digest) != (about[1] and about[1].digest):
+                    more = True
+            if more is not None:
+                found[where] = more
+        return found
 
     def entry(self, where: tuple[str, int | None]) -> Entry | None:
         """What the snapshot says about an origin."""

@@ -226,6 +226,15 @@ def retract(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go; write nothing.")] = False,
     keep_old: Annotated[bool, typer.Option("--keep-old", help="Keep the shards that are replaced.")] = False,
+    was: Annotated[
+        Path | None,
+        typer.Option(
+            "--was",
+            help="The snapshot that the corpus was decided under, to decide only hosts that differ; found by itself "
+            "where it lies beside the newer one.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Withdraw documents whose owners no longer allow them, and publish the next version.
 
@@ -236,7 +245,7 @@ def retract(
     from pipeline.retract import retract as run
     from pipeline.table import print_paths, print_retraction
 
-    found = run(corpus, robots, takedown, agents, dry_run, keep_old)
+    found = run(corpus, robots, takedown, agents, dry_run, keep_old, was)
     print_retraction(console, found, dry_run)
     if found.published:
         write_report(found.corpus)

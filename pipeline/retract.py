@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from datatrove.data import Document
 
 from filters.decision import Action, Decision, Evidence
 from filters.robots import Robots, agent_list
@@ -38,14 +38,13 @@ from manifests.corpus import Corpus, open_corpus, verify_file
 from manifests.files import file_sha256
 from manifests.ledger import EVIDENCE_LEAF
 from manifests.publish import TABLES, adopt_task, publish_task, publish_version, published_shards, sweep
-from manifests.schema import FORMAT, RETURNED, TOMBSTONES, Reason, Stage, restore_host
+from manifests.schema import FORMAT, RETURNED, TOMBSTONES, Reason, Stage, restore_host, reverse_host
 from pipeline.folder import RunError, clean_version, locked
 from pipeline.intake import locate
 from pipeline.recipe import RecipeError
+from pipeline.reconsider import authority, decisions_about, kept_urls, said_by_page, url_of
 from pipeline.shards import rewrite_shard
 from pipeline.version import code_version
-
-BATCH = 4096
 
 
 @dataclass
@@ -98,6 +97,7 @@ def retract(
     agents: str | None = None,
     dry_run: bool = False,
     keep_old: bool = False,
+    was: Path | None = None,
 ) -> Retraction:
     """Withdraw from the corpus at `path` what may not be used any more, and publish the next version.
 
@@ -108,6 +108,8 @@ def retract(
         agents: other agents than the recorded ones: a list of `agents.toml` by name, or tokens with commas.
         dry_run: only find out; writes nothing.
         keep_old: leave the shards that are replaced.
+        was: the snapshot that the corpus was decided under. With it, or with a file of its recorded name and digest
+            beside the newer one, only hosts that the two tell differently about are decided again.
 
     Raises:
         RecipeError: what was given cannot be used.
@@ -120,23 +122,10 @@ def retract(
         raise RecipeError("--agents needs --robots: what agents may do is read from a snapshot")
     corpus = open_corpus(path)
     if dry_run:
-        return _Retractor(corpus, robots, takedown, agents).find()
+        return _Retractor(corpus, robots, takedown, agents, was).find()
     with locked(corpus.path):
         corpus = open_corpus(path)  # as it is now that nobody else changes it
-        return _Retractor(corpus, robots, takedown, agents).publish(keep_old)
-
-
-def authority(rhost: str) -> str:
-    """`example.org:8080` from `org.example:8080`, an IPv6 address in brackets."""
-    host, port = restore_host(rhost)
-    host = f"[{host}]" if ":" in host else host
-    return host if port is None else f"{host}:{port}"
-
-
-def url_of(rhost: str, path: str | None) -> str:
-    """A URL that consent signals answer as they did for the document with this host and path."""
-    where = authority(rhost)
-    return f"{'http' if where.endswith(':443') else 'https'}://{where}{path or '/'}"  # a default port would be dropped
+        return _Retractor(corpus, robots, takedown, agents, was).publish(keep_old)
 
 
 @dataclass(frozen=True)
@@ -145,10 +134,12 @@ class _Consent:
 
     Attributes:
         changed: what tells the new policy from the recorded one, None when it is the same.
+        before: the stage under the recorded evidence, None when its files are not at hand.
     """
 
     stage: Robots
     changed: str | None
+    before: Robots | None
 
 
 @dataclass
@@ -172,7 +163,9 @@ class _Finding:
 class _Retractor:
     """One retraction of one corpus."""
 
-    def __init__(self, corpus: Corpus, robots: Path | None, takedown: Path | None, agents: str | None):
+    def __init__(
+        self, corpus: Corpus, robots: Path | None, takedown: Path | None, agents: str | None, was: Path | None
+    ):
         if corpus.run["format"] != FORMAT:
             raise RunError(
                 f"{corpus.path}: its records are of format {corpus.run['format']}, retraction needs {FORMAT}: "
@@ -183,6 +176,7 @@ class _Retractor:
         self.takedown = takedown
         self.requests = _requests(takedown) if takedown else None
         self.agents = agents
+        self.was = was
         self.policies: dict[str, dict[str, Any]] = json.loads(json.dumps(corpus.run["recipe"].get("policy", {})))
         self.consents = self._consents()
 
@@ -213,55 +207,74 @@ class _Retractor:
     def _find(self, record: dict[str, Any]) -> _Finding:
         finding = _Finding(record)
         consent = self.consents.get(record["source"])
-        decides = False
         if consent is not None and consent.stage.stage in record["stages"]:
-            digest = consent.stage.evidence_digest(self._hosts(record["name"]))
-            if record["evidence"].get(consent.stage.stage) != digest:
-                finding.changes["evidence"] = {**record["evidence"], consent.stage.stage: digest}
-                decides = True
-            if consent.changed:
-                finding.changes["fingerprint"] = sha256(
-                    f"{record['fingerprint']}\0{consent.changed}".encode()
-                ).hexdigest()
-                decides = True
-            if decides:
-                self._load(finding)
-                self._decide_kept(finding, consent.stage)
-                self._decide_excluded(finding, consent.stage)
-                if finding.returned or record.get("unrestored"):
-                    finding.changes["unrestored"] = len(finding.returned)
+            self._reconsider(finding, consent)
         elif self.requests is not None:
             self._take_down(finding, self.requests)
         return finding
 
-    def _decide_kept(self, finding: _Finding, stage: Robots) -> None:
+    def _reconsider(self, finding: _Finding, consent: _Consent) -> None:
+        record, stage = finding.record, consent.stage
+        rhosts = self._rhosts(record["name"])
+        touched: Mapping[str, bool] | None = None  # None: every host may be
+        if consent.before is not None and not consent.changed and not record.get("unrestored"):
+            differing = stage.differing(consent.before, map(restore_host, rhosts))
+            touched = {reverse_host(*where): more for where, more in differing.items()}
+            if not touched:
+                return
+        digest = stage.evidence_digest(map(restore_host, rhosts))
+        same = record["evidence"].get(stage.stage) == digest
+        if not same:
+            finding.changes["evidence"] = {**record["evidence"], stage.stage: digest}
+        if consent.changed:
+            finding.changes["fingerprint"] = sha256(f"{record['fingerprint']}\0{consent.changed}".encode()).hexdigest()
+        elif same:
+            return
+        self._load(finding)
+        self._decide_kept(finding, stage, touched)
+        self._decide_excluded(finding, stage, touched)
+        if finding.returned or record.get("unrestored"):
+            finding.changes["unrestored"] = len(finding.returned)
+
+    def _decide_kept(self, finding: _Finding, stage: Robots, touched: Mapping[str, bool] | None) -> None:
         kept = finding.tables["kept"]
         at = finding.record["stages"].index(stage.stage)
-        hosted = np.flatnonzero(kept.column("rhost").is_valid().to_numpy())
-        urls = self._urls(kept, hosted)
-        rows = kept.column("file_row").to_numpy()
-        trails = kept.column("trail").to_pylist()
-        for place, url, decision in zip(hosted, urls, _decisions(stage, urls), strict=True):
-            if decision.kept and str(decision.reason) == trail.steps(trails[place])[at][0]:
+        asked = kept.column("rhost").is_valid()
+        if touched is not None:  # a document that stays is not concerned by another date of the same statement
+            asked = pc.is_in(
+                kept.column("rhost"), pa.array([rhost for rhost, more in touched.items() if more], pa.string())
+            )
+        hosted = np.flatnonzero(asked.to_numpy())
+        if not len(hosted):
+            return
+        urls = kept_urls(self.corpus, kept, hosted)
+        chosen = kept.select(["file_row", "trail"]).take(pa.array(hosted))
+        rows, trails = chosen.column("file_row").to_pylist(), chosen.column("trail").to_pylist()
+        for row, passed, url, decision in zip(rows, trails, urls, decisions_about(stage, urls), strict=True):
+            if decision.kept and str(decision.reason) == trail.steps(passed)[at][0]:
                 continue
-            finding.answers[int(rows[place])] = Answer(stage.stage, decision, locate(url)[1])
+            finding.answers[row] = Answer(stage.stage, decision, locate(url)[1])
 
-    def _decide_excluded(self, finding: _Finding, stage: Robots) -> None:
+    def _decide_excluded(self, finding: _Finding, stage: Robots, touched: Mapping[str, bool] | None) -> None:
         at = finding.record["stages"].index(stage.stage)
-        columns = ("key", "file_row", "rhost", "path", "action", "reason", "evidence_id", "trail")
-        ended = [
-            row
-            for row in finding.tables["decisions"].select(columns).to_pylist()
-            if row["action"] == "exclude" and row["rhost"] is not None and len(trail.steps(row["trail"])) > at
-        ]
-        pieces = {row["evidence_id"]: row for row in finding.tables["evidence"].to_pylist()}
-        decided = _decisions(stage, [url_of(row["rhost"], row["path"]) for row in ended])
+        columns = ["key", "file_row", "rhost", "path", "action", "reason", "evidence_id", "trail"]
+        decisions = finding.tables["decisions"].select(columns)
+        asked = pc.and_(pc.equal(decisions.column("action"), "exclude"), decisions.column("rhost").is_valid())
+        if touched is not None:
+            asked = pc.and_(asked, pc.is_in(decisions.column("rhost"), pa.array(list(touched), pa.string())))
+        ended = [row for row in decisions.filter(asked).to_pylist() if len(trail.steps(row["trail"])) > at]
+        evidence = finding.tables["evidence"]
+        if touched is not None:
+            cited = pa.array({row["evidence_id"] for row in ended}, pa.int64())
+            evidence = evidence.filter(pc.is_in(evidence.column("evidence_id"), cited))
+        pieces = {row["evidence_id"]: row for row in evidence.to_pylist()}
+        decided = decisions_about(stage, [url_of(row["rhost"], row["path"]) for row in ended])
         for row, decision in zip(ended, decided, strict=True):
             passed = trail.steps(row["trail"])
             if len(passed) - 1 > at:  # a later stage excluded it
                 same = decision.kept and str(decision.reason) == passed[at][0]
             elif decision.kept:
-                if _said_by_page(pieces.get(row["evidence_id"])):
+                if said_by_page(pieces.get(row["evidence_id"])):
                     continue
                 finding.returned.append({name: row[name] for name in ("key", "file_row", "rhost", "path")})
                 continue
@@ -287,9 +300,9 @@ class _Retractor:
         rhosts = kept.column("rhost").to_pylist()
         places = np.array([place for place, rhost in enumerate(rhosts) if rhost in about], np.int64)
         rows = kept.column("file_row").to_numpy()
-        for place, url in zip(places, self._urls(kept, places), strict=True):
+        for place, url in zip(places, kept_urls(self.corpus, kept, places), strict=True):
             lines = about[rhosts[place]]
-            line = lines.covering(url)
+            line = lines.covering(url or url_of(rhosts[place], None))
             if line is not None:
                 detector = f"takedown-list@{lines.digest[:12]}"
                 piece = Evidence(
@@ -415,12 +428,43 @@ class _Retractor:
                 wanted["agents"] = _agents(self.agents)
             stage = _consent_stage(wanted, run)
             fingerprint = json.dumps(stage.fingerprint(), sort_keys=True)
+            recorded_stage = self._recorded(source, recorded, stage)
             named = {key: Path(wanted[key]).name for key in ("snapshot", "takedown") if wanted.get(key)}
             policy["robots"] = wanted | named
-            found[source] = _Consent(stage, fingerprint if stage.fingerprint() != before.fingerprint() else None)
+            changed = fingerprint if stage.fingerprint() != before.fingerprint() else None
+            found[source] = _Consent(stage, changed, recorded_stage)
         if not found and self.takedown is None:
             raise RunError(f"{run}: no source of this corpus consults robots.txt; only --takedown concerns it")
         return found
+
+    def _recorded(self, source: str, recorded: Mapping[str, Any], stage: Robots) -> Robots | None:
+        """The stage under the evidence that the corpus rests on, if that is at hand: its files are known by digest."""
+        files: dict[str, Path | None] = {"takedown": None}
+        for name in ("snapshot", "takedown"):
+            digest = self.corpus.run["pins"].get(f"{source}.{stage.stage}.{name}_sha256")
+            if digest:
+                files[name] = self._pinned(recorded.get(name), digest, name == "snapshot")
+                if files[name] is None:
+                    return None
+        if "snapshot" not in files:
+            return None
+        policy: dict[str, Any] = dict(recorded) | files
+        return Robots(**policy)
+
+    def _pinned(self, name: Any, digest: str, is_snapshot: bool) -> Path | None:
+        """The file with this digest: the one given with --was, or of the recorded name beside the newer one."""
+        beside = self.robots if is_snapshot else self.takedown
+        candidates = [self.was] if is_snapshot and self.was else []
+        candidates += [folder.parent / Path(str(name)).name for folder in (beside, self.robots) if folder and name]
+        for path in candidates:
+            if path.is_file() and file_sha256(path) == digest:
+                return path
+        if is_snapshot and self.was:
+            raise RecipeError(
+                f"--was {self.was}: not the snapshot that the corpus was decided under, whose SHA-256 is {digest}; "
+                "leave it out, at the price of deciding about more hosts"
+            )
+        return None
 
     def _load(self, finding: _Finding) -> None:
         """Read and verify the tables of a task, once."""
@@ -440,22 +484,6 @@ class _Retractor:
             column = pq.read_table(self._table(task, name), columns=["rhost"], partitioning=None).column("rhost")
             found |= set(column.unique().to_pylist())
         return {rhost for rhost in found if rhost}
-
-    def _hosts(self, task: str) -> list[tuple[str, int | None]]:
-        """Every host that a task met, as `pipeline.task.hosts_of` gives them."""
-        return sorted(map(restore_host, self._rhosts(task)), key=lambda host: (host[0], host[1] or 0))
-
-    def _urls(self, kept: pa.Table, places: np.ndarray) -> list[str]:
-        """URLs of rows of a `kept` table, from the shards."""
-        urls = np.empty(len(places), dtype=object)
-        chosen = kept.select(["shard", "shard_row"]).take(pa.array(places))
-        shards = chosen.column("shard").combine_chunks().dictionary_encode()
-        rows = chosen.column("shard_row").to_numpy()
-        for code, name in enumerate(shards.dictionary.to_pylist()):
-            within = np.flatnonzero(shards.indices.to_numpy() == code)
-            column = pq.read_table(self.corpus.path / name, columns=["url"], partitioning=None).column("url")
-            urls[within] = column.take(pa.array(rows[within])).to_pylist()
-        return urls.tolist()
 
 
 _COMPUTED = ("format", "rows", "kept", "excluded", "counts", "tables", "shards", "roots")
@@ -482,13 +510,6 @@ def _requests(path: Path) -> TakedownList:
         raise RecipeError(str(error)) from error
 
 
-def _said_by_page(piece: Mapping[str, Any] | None) -> bool:
-    """Whether an exclusion rests on headers or meta elements of the page: no snapshot has them, so they stand."""
-    if piece is None or piece["protocol"] in ("robots.txt", "takedown"):
-        return False
-    return piece["body_sha256"] is None
-
-
 def _agents(given: str) -> str | list[str]:
     """A list's name as it is, tokens as a list."""
     try:
@@ -499,13 +520,6 @@ def _agents(given: str) -> str | list[str]:
         if not tokens or (len(tokens) == 1 and given.islower()):
             raise RecipeError(f"--agents {given}: {error}; or give tokens, like GPTBot,CCBot") from error
         return tokens
-
-
-def _decisions(stage: Robots, urls: Sequence[str]) -> Iterator[Decision]:
-    """The stage's answers for documents of which only the URL is known."""
-    for start in range(0, len(urls), BATCH):
-        batch = [Document(text="", id="", metadata={"url": url}) for url in urls[start : start + BATCH]]
-        yield from stage.decide(batch)
 
 
 def _same_piece(stage: str, piece: Evidence | None, row: Mapping[str, Any] | None) -> bool:

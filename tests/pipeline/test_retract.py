@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters.robots import origin, request_path, request_url
+from filters.robots import Robots, origin, request_path, request_url
 from manifests.audit import QUERIES, audit
 from manifests.corpus import Corpus, open_corpus, published_versions, version_folder
 from manifests.files import file_sha256
@@ -179,10 +179,17 @@ def test_many_random_changes_of_mind_end_in_the_root_of_a_full_re_run(place, see
 
 
 def random_changes(place: Path, seed: int) -> None:
-    """Three retractions in a row, each held against a full re-run; in the end curating restores what came back."""
+    """Three retractions in a row, each held against a full re-run; in the end curating restores what came back.
+
+    Owners change their minds in both directions, ask for removal, and ask no more; agents change; the snapshot of the
+    step before is at hand or not, which must make no difference.
+    """
     rng = random.Random(seed)
     recipe, out = place / "recipe.toml", place / "out"
     robots = dict(ROBOTS)
+    requests: list[str] = []
+    settings: list[str] = []
+    previous = place / "robots.parquet"
     for step in range(3):
         for host in rng.sample(HOSTS, rng.randint(1, 3)):
             bars = rng.random() < 0.7
@@ -191,8 +198,23 @@ def random_changes(place: Path, seed: int) -> None:
                 del robots[host]
         date = rng.choice(["2025-01-01", f"2025-02-0{step + 1}"])
         snapshot = write_snapshot(place / f"newer{step}.parquet", robots, date)
-        found = retract(out, snapshot)
-        scratch = under(recipe, snapshot, place / f"scratch{step}").corpus
+        if rng.random() < 0.5:
+            previous.unlink()
+        previous = snapshot
+        takedown = None
+        if requests or rng.random() < 0.4:
+            requests = rng.sample(["open.example", "https://shop.example/news/", "https://gone.example/cart/*"], 2)
+            takedown = place / f"takedown{step}.txt"
+            takedown.write_text("".join(f"{line}\n" for line in requests))
+            settings = [setting for setting in settings if "takedown" not in setting]
+            settings += [f"policy.{kind}.robots.takedown={takedown}" for kind in ("web", "books")]
+        agents = rng.choice(["strict", "CCBot,GPTBot"]) if rng.random() < 0.2 else None
+        if agents:
+            settings = [setting for setting in settings if "agents" not in setting]
+            named = "strict" if agents == "strict" else '["CCBot", "GPTBot"]'
+            settings += [f"policy.{kind}.robots.agents={named}" for kind in ("web", "books")]
+        found = retract(out, snapshot, takedown, agents)
+        scratch = under(recipe, snapshot, place / f"scratch{step}", *settings).corpus
         assert_sound(found.corpus)
         left_out = {(row["task"], row["file_row"]) for row in returned_so_far(out)}
         ours, theirs = rows_of(found.corpus), rows_of(scratch)
@@ -202,9 +224,44 @@ def random_changes(place: Path, seed: int) -> None:
         assert len(differing) == sum(
             task.get("unrestored") or 0 for task in found.corpus.tasks
         )  # also from steps before
-    again = under(recipe, snapshot, out)
+    again = under(recipe, snapshot, out, *settings)
     assert again.corpus.root == scratch.root
-    assert set(again.ran) == {task for task, _ in differing}
+    if not any("agents" in setting for setting in settings):  # another policy runs again, to the same root
+        assert set(again.ran) == {task for task, _ in differing}
+
+
+def test_only_hosts_that_two_snapshots_tell_differently_about_are_decided_again(place, monkeypatch):
+    asked: list[str] = []
+    decide = Robots.decide
+
+    def counting(stage, documents):
+        asked.extend(document.metadata["url"] for document in documents)
+        return decide(stage, documents)
+
+    monkeypatch.setattr(Robots, "decide", counting)
+    write_snapshot(place / "newer.parquet", STRICTER)
+    known = retract(place / "out", place / "newer.parquet", dry_run=True)
+    assert {origin(url)[0] for url in asked} == {"open.example", "gone.example"}
+    (place / "robots.parquet").rename(place / "elsewhere.parquet")
+    named = retract(place / "out", place / "newer.parquet", dry_run=True, was=place / "elsewhere.parquet")
+    assert {origin(url)[0] for url in asked} == {"open.example", "gone.example"}
+    unknown = retract(place / "out", place / "newer.parquet", dry_run=True)
+    assert len({origin(url)[0] for url in asked}) > 2
+    assert known.tombstones == named.tombstones == unknown.tombstones
+    with pytest.raises(RecipeError, match="not the snapshot that the corpus was decided under"):
+        retract(place / "out", place / "newer.parquet", was=place / "newer.parquet")
+
+
+def test_another_date_of_the_same_statements_reads_no_shard_and_ends_in_the_root_of_a_full_re_run(place, monkeypatch):
+    from pipeline import retract as module
+
+    write_snapshot(place / "newer.parquet", ROBOTS, "2025-03-03")
+    monkeypatch.setattr(module, "kept_urls", lambda *_: pytest.fail("no kept document is concerned"))
+    found = retract(place / "out", place / "newer.parquet")
+    assert found.published
+    assert found.documents == 0
+    scratch = under(place / "recipe.toml", place / "newer.parquet", place / "scratch").corpus
+    assert found.corpus.root == scratch.root
 
 
 def returned_so_far(out: Path) -> list[dict]:

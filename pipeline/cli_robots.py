@@ -180,6 +180,45 @@ def coverage(
         print_coverage(console, found)
 
 
+@app.command(
+    epilog="Example: [bold]fairtrove robots compare out/sample robots.parquet --policy paper --policy strict[/]",
+)
+@exits
+def compare(
+    corpus: Annotated[Path, typer.Argument(help="Folder of a corpus.", show_default=False)],
+    snapshot: Annotated[Path, typer.Argument(help="A robots snapshot.", show_default=False)],
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--policy",
+            metavar="POLICY",
+            help="paper, training, strict or tokens like GPTBot+CCBot; settings may follow: strict,star=ignore or "
+            "paper,unknown=exclude,signals=none. Once for each policy, the first is compared with. Default: all three.",
+            show_default=False,
+        ),
+    ] = None,
+    takedown: Annotated[
+        Path | None, typer.Option("--takedown", help="List of removal requests, for all of them.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")] = False,
+) -> None:
+    """Say what each consent policy would drop from a corpus, and how much more than the first. Reads no text."""
+    from manifests.corpus import open_corpus
+    from pipeline.compare import DEFAULT_POLICIES, compare_policies, print_comparison
+
+    opened = open_corpus(corpus)
+    columns = (TextColumn("asking"), BarColumn(), MofNCompleteColumn(), TextColumn("documents"), TimeElapsedColumn())
+    with Progress(*columns, console=stderr, disable=not stderr.is_terminal, transient=True) as progress:
+        bar = progress.add_task("asking", total=opened.run["totals"]["rows"])
+        found = compare_policies(
+            opened, snapshot, policy or DEFAULT_POLICIES, takedown, lambda documents: progress.advance(bar, documents)
+        )
+    if as_json:
+        print(json.dumps(found.to_json(), indent=1))
+    else:
+        print_comparison(console, found)
+
+
 def _check_out(out: Path) -> None:
     if out.is_dir():
         raise UsageError(f"--out {out}: is a folder; give the snapshot a name, like {out / 'robots.parquet'}")

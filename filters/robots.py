@@ -70,7 +70,7 @@ __all__ = [
 
 
 # Bumped whenever a change here can change an answer.
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 
 AGENT_LISTS = Path(__file__).parent / "lists" / "agents.toml"
 

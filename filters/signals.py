@@ -27,6 +27,7 @@ import difflib
 import functools
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -304,26 +305,48 @@ def tdm_reservation(value: Any) -> Answer:
 def _tdm_rules(body: bytes) -> tuple[tuple[str, Finding], ...]:
     """Location and what it says, for each rule of a tdmrep.json."""
     try:
-        content = json.loads(body.decode("utf-8-sig"))
+        text = body.decode("utf-8-sig")
+        content = json.loads(text)
+        listed = content if isinstance(content, list) else [content]
+        lines = _rule_lines(text, len(listed))
     except (ValueError, RecursionError):  # a page served in its place, most often
         return ()
     rules = []
-    for rule in content if isinstance(content, list) else [content]:
+    for rule, line in zip(listed, lines, strict=True):
         location = rule.get("location") if isinstance(rule, dict) else None
         if isinstance(location, str):
             said = rule.get("tdm-reservation")
             answer = tdm_reservation(said)
             value = {Answer.DISALLOWED: 1, Answer.ALLOWED: 0}.get(answer)
-            text = f'"location": {json.dumps(location)}, "tdm-reservation": {value}'[:MAX_RULE_CHARS]
-            rules.append((canonical_path(location), Finding(answer, "tdmrep.json", rule=text)))
+            quoted = f'"location": {json.dumps(location)}, "tdm-reservation": {value}'[:MAX_RULE_CHARS]
+            rules.append((canonical_path(location), Finding(answer, "tdmrep.json", line, quoted)))
     return tuple(rules)
+
+
+_BETWEEN_RULES = re.compile(r"[\s\[,]*")
+_RESERVATION = re.compile(r'"tdm-reservation"\s*:')
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+def _rule_lines(text: str, count: int) -> list[int]:
+    """The 1-based line of each rule's reservation, or where the rule begins if it has none."""
+    ends = [end.end() for end in _LINE_END.finditer(text)]
+    decoder = json.JSONDecoder()
+    lines, position = [], 0
+    for _ in range(count):
+        begin = _BETWEEN_RULES.match(text, position).end()  # type: ignore[union-attr]
+        _, position = decoder.raw_decode(text, begin)
+        found = _RESERVATION.search(text, begin, position)
+        lines.append(bisect_right(ends, found.start() if found else begin) + 1)
+    return lines
 
 
 class NoAI(Signal):
     """`noai` in a robots meta element or an X-Robots-Tag field. `noimageai` speaks of images and bars no text.
 
-    A field may be addressed to one bot (`GPTBot: noai`): it counts when that bot is one of the policy's agents. The
-    reader joins several fields with commas, so where such an address ends cannot be told; it is taken to hold for its
+    A field may be addressed to one bot (`GPTBot: noindex, noai`): what follows to the end of the field counts when that
+    bot is one of the policy's agents. A reader that keeps fields apart gives a list, as ours does. In one text several
+    fields may be joined with commas, where the end of such an address cannot be told: there it is taken to hold for its
     own word only, and a bare `noai` behind it counts for everyone.
     """
 
@@ -333,9 +356,12 @@ class NoAI(Signal):
 
     def of_page(self, metadata: Mapping[str, Any], agents: tuple[str, ...]) -> Finding:
         for field, place in (("x_robots_tag", "X-Robots-Tag"), ("meta_robots", "meta robots")):
+            one_field = isinstance(metadata.get(field), list | tuple)
             for text in _texts(metadata, field):
-                if self.word in text.lower() and (address := says_word(text, self.word, agents)) is not None:
-                    return Finding(Answer.DISALLOWED, rule=f"{place}: {address}{self.word}")
+                if self.word in text.lower():
+                    address = says_word(text, self.word, agents, one_field)
+                    if address is not None:
+                        return Finding(Answer.DISALLOWED, rule=f"{place}: {address}{self.word}")
         return NOTHING
 
 
@@ -350,14 +376,26 @@ class NoArchive(NoAI):
 _EVERY_BOT = frozenset({"", "*", "robots", "bot"})
 
 
-def says_word(text: str, word: str, agents: Iterable[str]) -> str | None:
-    """The address under which a directive list holds `word` for one of `agents` (`GPTBot: `, or empty), else None."""
+# Directives with a value of their own behind a colon: not a bot's name.
+_VALUED = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
+
+
+def says_word(text: str, word: str, agents: Iterable[str], one_field: bool = False) -> str | None:
+    """The address under which a directive list holds `word` for one of `agents` (`GPTBot: `, or empty), else None.
+
+    Args:
+        one_field: the text is one header field, so that an address holds to its end (Google: robots meta tag).
+    """
     by_token = {product_token(agent)[0]: agent for agent in reversed(tuple(agents))}
+    spoken_to = ""
     for item in re.split(r"[,;\n]", text.lower()):
         address, colon, words = item.rpartition(":")
+        bot = address.rpartition(":")[2].strip() if colon else ""
+        if one_field and colon and address.partition(":")[0].strip() not in _VALUED:
+            spoken_to = bot
         if word not in words.split():
             continue
-        bot = address.rpartition(":")[2].strip() if colon else ""
+        bot = spoken_to if one_field else bot
         if bot in _EVERY_BOT:
             return ""
         if bot in by_token:

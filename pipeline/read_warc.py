@@ -175,7 +175,11 @@ def _extract(row: Row, html: str, headers: list[tuple[str, str]]) -> None:
         raise
     except Exception:  # hostile markup must cost one row, whatever the extractor raises on it
         row.text = None
-    row.extra = {"html": html} | {field: ", ".join(values) for field, values in said.items()}
+    row.extra = {"html": html} | {
+        # An address in an X-Robots-Tag field holds to the end of that field, so these stay apart.
+        field: values if field == "x_robots_tag" else ", ".join(values)
+        for field, values in said.items()
+    }
     if not row.text:
         row.problem = Reason.EXTRACTION_FAILED
 

@@ -10,6 +10,10 @@ One thing a re-run can do and this cannot: a document that its owner allows agai
 not kept. Such documents are listed in the version's `returned.parquet`, and their tasks are marked, so that the next
 `fairtrove curate` runs exactly these again.
 
+What a page said itself, in headers or meta elements, is only on record where it was a reason to exclude, and that
+exclusion stands. Where a page's statement can overrule its site's (TDMRep), a new reservation of the site withdraws the
+document all the same, in doubt for the owner; the task is marked, and the next `fairtrove curate` reads the page again.
+
 Like a run, a retraction may die at any moment: the new version is its `run.json`, written last, and the shards of the
 version before are removed after that.
 """
@@ -31,6 +35,7 @@ import pyarrow.parquet as pq
 
 from filters.decision import Action, Decision, Evidence
 from filters.robots import Robots, agent_list
+from filters.signals import TDMReservation
 from filters.takedown import TakedownList, open_takedown
 from manifests import trail
 from manifests.amend import Amended, Answer, amend
@@ -233,8 +238,12 @@ class _Retractor:
         self._load(finding)
         self._decide_kept(finding, stage, touched)
         self._decide_excluded(finding, stage, touched)
-        if finding.returned or record.get("unrestored"):
-            finding.changes["unrestored"] = len(finding.returned)
+        unrestored = len(finding.returned)
+        if ".warc" in record["input"]["name"]:  # the other readers meet no page's own statement
+            unrestored += sum(_page_may_overrule(answer) for answer in finding.answers.values())
+            unrestored = max(unrestored, record.get("unrestored") or 0)
+        if unrestored or record.get("unrestored"):
+            finding.changes["unrestored"] = unrestored
 
     def _decide_kept(self, finding: _Finding, stage: Robots, touched: Mapping[str, bool] | None) -> None:
         kept = finding.tables["kept"]
@@ -501,6 +510,12 @@ def _consent_stage(policy: Mapping[str, Any], run: Path) -> Robots:
         ) from error
     except (ValueError, OSError) as error:
         raise RecipeError(str(error)) from error
+
+
+def _page_may_overrule(answer: Answer) -> bool:
+    """Whether a page's own statement, which is not on record, might have kept a document that its site now reserves."""
+    piece = answer.decision.evidence
+    return piece is not None and piece.protocol == TDMReservation.protocol
 
 
 def _requests(path: Path) -> TakedownList:

@@ -253,6 +253,16 @@ def test_the_first_location_that_fits_decides_even_if_its_value_is_wrong() -> No
     assert asked("tdmrep", path="/x~y/z", tdmrep=body).answer is SILENT
 
 
+@pytest.mark.parametrize("ending", ["\n", "\r", "\r\n"])
+def test_evidence_names_the_line_of_the_reservation(ending: str) -> None:
+    rules = ["[", '{"location": "/a",', ' "tdm-reservation": 1},', '{"location": "/b"},', ""]
+    rules += ['{ "location": "/c[,]{", "tdm-policy": "x",', '"tdm-reservation" : 1 } ]', ""]
+    body = ending.join(rules).encode()
+    assert [asked("tdmrep", path=path, tdmrep=body).line for path in ("/a", "/b", "/c[,]{")] == [3, None, 7]
+    single = ending.join(["", '{"location": "/",', '"tdm-reservation": "1"}']).encode()
+    assert asked("tdmrep", tdmrep=single).line == 3
+
+
 def test_the_page_supersedes_its_header_and_the_header_the_file() -> None:
     reserved = b'[{"location": "/", "tdm-reservation": 1}]'
     assert asked("tdmrep", tdmrep=reserved, metadata={"tdm_reservation": "0"}).answer is YES
@@ -313,6 +323,26 @@ def test_noai_is_read_in_each_form(text: str, address: str | None) -> None:
     for field in ("x_robots_tag", "meta_robots"):
         found = asked("noai", metadata={field: text}, agents=["CCBot", "GPTBot"])
         assert found.answer is (SILENT if address is None else NO)
+
+
+@pytest.mark.parametrize(
+    ("fields", "address"),
+    [
+        (["otherbot: noindex, noai"], None),  # an address holds to the end of its field
+        (["otherbot: noindex", "noai"], ""),
+        (["gptbot: noindex, noai"], "GPTBot: "),
+        (["otherbot: noindex, ccbot: noindex, noai"], "CCBot: "),
+        (["unavailable_after: 25 Jun 2026 15:00:00 PST, noai"], ""),
+        (["otherbot: unavailable_after: 25 Jun 2026 15:00:00 PST, noai"], None),
+        (["max-snippet:-1, noai"], ""),
+        (["*: noai"], ""),
+        ([], None),
+    ],
+)
+def test_fields_kept_apart_keep_their_addresses(fields: list[str], address: str | None) -> None:
+    found = asked("noai", metadata={"x_robots_tag": fields}, agents=["CCBot", "GPTBot"])
+    assert (found.rule == f"X-Robots-Tag: {address}noai") is (address is not None)
+    assert found.answer is (SILENT if address is None else NO)
 
 
 def test_noarchive_is_a_switch_of_its_own() -> None:
@@ -594,7 +624,7 @@ def test_evidence_names_the_file_that_speaks(snapshot: str) -> None:
     assert (found.fetched_at, found.status) == ("2026-01-31", 200)
     assert found.body_sha256 == hashlib.sha256(RESERVED).digest()
     found = evidence("https://tdm.example/")
-    assert (found.line, found.status, found.fetched_at) == (None, None, "2026-01-31")
+    assert (found.line, found.status, found.fetched_at) == (1, None, "2026-01-31")
     assert found.rule == '"location": "/", "tdm-reservation": 1'
     assert found.body_sha256 == hashlib.sha256(TDM).digest()
     found = evidence("https://aitxt.example/story")

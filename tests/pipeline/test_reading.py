@@ -83,7 +83,7 @@ def test_a_warc_yields_main_text_and_what_the_owner_said(tmp_path, ending):
     assert document.text.startswith("Tide tables for the inner harbour")
     assert "Home | Tides" not in document.text
     assert document.metadata["url"] == "https://harbour.example/tides"
-    assert document.metadata["x_robots_tag"] == "noai, bot: none"
+    assert document.metadata["x_robots_tag"] == ["noai", "bot: none"]
     assert document.metadata["meta_robots"] == "noai, noimageai"
     assert document.metadata["meta_tdm_reservation"] == "1"
     assert 'rel="license"' in document.metadata["html"]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -37,6 +38,7 @@ from tests.pipeline.crawl import (
     write_snapshot,
 )
 from tests.pipeline.test_atomicity import CONTEXT, assert_vouches_only_for_whole_files
+from tests.pipeline.test_reading import write_warc
 
 # Documents leave at every kind of stage, and labels change on the way.
 RECIPE = """
@@ -511,6 +513,71 @@ def test_a_recipe_with_the_takedown_list_finds_the_retraction_current_and_has_it
     assert run(place / "recipe.toml", place / "out", *listed).unchanged
     recorded = open_corpus(place / "scratch").run["recipe"]["policy"]["web"]["robots"]
     assert recorded["takedown"] == "takedown.txt"
+
+
+# -- what a page said itself
+
+WARC_RECIPE = """
+name = "test"
+[source.web]
+path = "page.warc"
+kind = "web"
+[policy.web]
+robots = { snapshot = "robots.parquet" }
+"""
+
+
+FERRY = b"<html><body><article>%b</article>" % (b"<p>The ferry leaves the harbour at nine in the morning.</p>" * 20)
+
+
+def reserved_site(path: Path, tdmrep: bytes | None, robots: bytes = b"User-agent: *\nAllow: /\n") -> Path:
+    schema = pa.schema([("host", pa.string()), ("status", pa.int16()), ("body", pa.binary()), ("tdmrep", pa.binary())])
+    row = {"host": "site.example", "status": 200, "body": robots, "tdmrep": tdmrep}
+    pq.write_table(pa.Table.from_pylist([row], schema=schema), path)
+    return path
+
+
+def test_a_page_s_own_yes_is_not_on_record_so_its_site_s_new_no_counts_until_the_page_is_read_again(tmp_path):
+    page = (
+        b"<html><body><article><p>" + b"The ferry leaves the harbour at nine in the morning. " * 20 + b"</p></article>"
+    )
+    html = [("Content-Type", "text/html")]
+    write_warc(
+        tmp_path / "page.warc",
+        [
+            ("https://site.example/open", "200 OK", [*html, ("TDM-Reservation", "0")], FERRY),
+            ("https://site.example/plain", "200 OK", html, FERRY),
+            ("https://site.example/no", "200 OK", [*html, ("X-Robots-Tag", "noai")], FERRY),
+        ],
+    )
+    reserved_site(tmp_path / "robots.parquet", None)
+    (tmp_path / "recipe.toml").write_text(WARC_RECIPE)
+    first = run(tmp_path / "recipe.toml", tmp_path / "out").corpus
+    assert first.run["totals"]["kept"] == 2
+    reserved_site(tmp_path / "newer.parquet", b'[{"location": "/", "tdm-reservation": 1}]')
+    newer = f"policy.web.robots.snapshot={tmp_path}/newer.parquet"
+    scratch = run(tmp_path / "recipe.toml", tmp_path / "scratch", newer).corpus
+    assert scratch.run["totals"]["kept"] == 1  # the page that overrules its site
+    found = retract(tmp_path / "out", tmp_path / "newer.parquet")
+    assert found.documents == 2
+    assert len(found.returned) == 0
+    assert run(tmp_path / "recipe.toml", tmp_path / "out", newer).corpus.root == scratch.root
+
+
+def test_a_page_s_own_no_stands_whatever_its_site_says_later(tmp_path):
+    page = (
+        b"<html><body><article><p>" + b"The ferry leaves the harbour at nine in the morning. " * 20 + b"</p></article>"
+    )
+    headers = [("Content-Type", "text/html"), ("X-Robots-Tag", "noai")]
+    write_warc(tmp_path / "page.warc", [("https://site.example/no", "200 OK", headers, FERRY)])
+    reserved_site(tmp_path / "robots.parquet", None)
+    (tmp_path / "recipe.toml").write_text(WARC_RECIPE)
+    run(tmp_path / "recipe.toml", tmp_path / "out")
+    reserved_site(tmp_path / "newer.parquet", b'[{"location": "/", "tdm-reservation": 0}]', b"# all welcome\n")
+    found = retract(tmp_path / "out", tmp_path / "newer.parquet")
+    assert (found.documents, len(found.returned)) == (0, 0)
+    newer = f"policy.web.robots.snapshot={tmp_path}/newer.parquet"
+    assert run(tmp_path / "recipe.toml", tmp_path / "scratch", newer).corpus.root == found.corpus.root
 
 
 # -- the audit

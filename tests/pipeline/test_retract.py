@@ -538,9 +538,6 @@ def reserved_site(path: Path, tdmrep: bytes | None, robots: bytes = b"User-agent
 
 
 def test_a_page_s_own_yes_is_not_on_record_so_its_site_s_new_no_counts_until_the_page_is_read_again(tmp_path):
-    page = (
-        b"<html><body><article><p>" + b"The ferry leaves the harbour at nine in the morning. " * 20 + b"</p></article>"
-    )
     html = [("Content-Type", "text/html")]
     write_warc(
         tmp_path / "page.warc",
@@ -565,9 +562,6 @@ def test_a_page_s_own_yes_is_not_on_record_so_its_site_s_new_no_counts_until_the
 
 
 def test_a_page_s_own_no_stands_whatever_its_site_says_later(tmp_path):
-    page = (
-        b"<html><body><article><p>" + b"The ferry leaves the harbour at nine in the morning. " * 20 + b"</p></article>"
-    )
     headers = [("Content-Type", "text/html"), ("X-Robots-Tag", "noai")]
     write_warc(tmp_path / "page.warc", [("https://site.example/no", "200 OK", headers, FERRY)])
     reserved_site(tmp_path / "robots.parquet", None)

@@ -412,3 +412,10 @@ def test_planted_licences_of_the_corpus_are_found_where_they_were_planted() -> N
             claimed += not marks and finding.detector is not None
     assert found >= 0.98 * total
     assert claimed <= 0.005 * bare  # manual pages do carry licences of their own
+
+
+@pytest.mark.parametrize(("wrong", "near"), [("CC-BYSA", "CC-BY-SA"), ("Apache2", "Apache-2.0"), ("mit", "MIT")])
+def test_what_is_allowed_must_be_an_spdx_id_and_the_nearest_is_named(wrong: str, near: str) -> None:
+    with pytest.raises(ValueError, match=f"{wrong}.*no SPDX licence id; did you mean.*{near}"):
+        License(allow=[wrong])
+    assert License(allow=["CC-BY-SA", "GFDL-1.3-only", "LicenseRef-public-domain"]).allow

@@ -250,7 +250,7 @@ def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> tuple[Reci
         TrainError: missing file, broken TOML, unknown key, wrong type or impossible combination, on one line.
     """
     path = Path(recipe)
-    if not path.exists() and (SHIPPED / f"{recipe}.toml").exists():
+    if not path.is_file() and (SHIPPED / f"{recipe}.toml").exists():
         path = SHIPPED / f"{recipe}.toml"
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -27,6 +27,12 @@ def test_shipped_recipes_are_valid_by_name(name: str) -> None:
     assert recipe.training.steps > 0
 
 
+def test_a_folder_of_that_name_does_not_hide_a_shipped_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tiny").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe("tiny")[1] == SHIPPED / "tiny.toml"
+
+
 def test_an_unknown_key_is_refused_with_the_nearest_name(recipe_path: Path) -> None:
     assert "unknown key 'model.layer', did you mean 'layers'?" in refusal(recipe_path, "model.layer=3")
     assert "unknown key 'modle', did you mean 'model'?" in refusal(recipe_path, "modle.layers=3")

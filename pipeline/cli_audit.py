@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -81,12 +81,62 @@ def audit(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: [bold]fairtrove report out/sample[/]")
+@app.command(epilog="Example: [bold]fairtrove report out/sample --eu --croissant --card[/]")
 @exits
-def report(corpus: CorpusArgument) -> None:
-    """Write the corpus's report, one self-contained HTML page, to CORPUS/report/index.html."""
+def report(
+    corpus: CorpusArgument,
+    eu: Annotated[
+        bool,
+        typer.Option("--eu", help="Also the AI Act's public summary, filled as far as manifests can, and its score."),
+    ] = False,
+    croissant: Annotated[bool, typer.Option("--croissant", help="Also Croissant metadata with RAI fields.")] = False,
+    card: Annotated[bool, typer.Option("--card", help="Also a dataset card for the Hugging Face Hub.")] = False,
+    profile: Annotated[
+        Path | None,
+        typer.Option(
+            "--profile",
+            metavar="FILE",
+            help="TOML with what only the provider knows; --eu writes a form to fill in.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="CORPUS/report by default.", show_default=False),
+    ] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="A version other than the newest.")] = None,
+) -> None:
+    """Write what there is to say about a corpus: one self-contained HTML page, and documents for others to read.
+
+    Everything is taken from the manifests: index.html, eu-summary.md and .docx with eu-domains.csv, croissant.json,
+    README.md. Nothing is made up; what a person must add is marked.
+    """
     from manifests.corpus import open_corpus
+    from manifests.published import write_documents
     from manifests.report import write_report
     from pipeline.table import shown
 
-    console.print(shown(write_report(open_corpus(corpus))), soft_wrap=True)
+    found = open_corpus(corpus, version)
+    folder = found.path / "report" if out is None else out
+    given = _profile(profile)
+    wanted = [name for name, asked in (("eu", eu), ("croissant", croissant), ("card", card)) if asked]
+    if profile is not None and not wanted:
+        raise UsageError(
+            "--profile goes into --eu, --croissant or --card; the page takes everything from the manifests"
+        )
+    console.print(shown(write_report(found, folder / "index.html")), soft_wrap=True, highlight=False)
+    for path, said in write_documents(found, folder, wanted, given):
+        console.print(shown(path) + (f"  ({said})" if said else ""), soft_wrap=True, highlight=False, markup=False)
+
+
+def _profile(path: Path | None) -> dict[str, Any]:
+    import tomllib
+
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--profile {path}: {error.strerror}; --eu writes a form, eu-profile.toml") from error
+    except ValueError as error:
+        raise UsageError(f"--profile {path}: not TOML ({error})") from error

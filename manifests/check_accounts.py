@@ -100,12 +100,12 @@ def _read(task: Task, sums: _Sums) -> dict[str, bytes]:
         gone = pc.equal(part.column("action"), "exclude")
         sums.decisions += len(part)
         sums.excluded += pc.sum(gone).as_py() or 0
-        marks = _marks(part)
-        for outcome, value in _added(part, ("stage", "action", "reason", "language"), marks):
-            sums.outcomes[outcome] = sums.outcomes.get(outcome, 0) + value
-        mask = gone.to_numpy()
-        for (passed_by,), value in _added(part.filter(gone), ("trail",), marks[mask]):
-            sums.ended[passed_by] = sums.ended.get(passed_by, 0) + value
+        columns = ("stage", "action", "reason", "language", "trail")
+        for (*outcome, passed_by), value in _added(part, columns, _marks(part)):
+            cell = tuple(outcome)
+            sums.outcomes[cell] = sums.outcomes.get(cell, 0) + value
+            if cell[1] == "exclude":
+                sums.ended[passed_by] = sums.ended.get(passed_by, 0) + value
     for part in _parts(task.tables["kept"]):
         kept.add(merkle.table_leaves(part, KEPT_LEAF))
         sums.kept += len(part)
@@ -123,10 +123,13 @@ def _parts(path: Path) -> Iterator[pa.Table]:
 
 def _marks(part: pa.Table) -> np.ndarray:
     """What each row adds to a multiset hash, as eight limbs of 32 bits: [rows, 8], most significant first."""
-    keys = part.column("key").cast(pa.binary()).to_pylist()
-    rows = part.column("file_row").to_numpy().astype(">i8").tobytes()
-    digests = b"".join([sha256(key + rows[8 * place : 8 * place + 8]).digest() for place, key in enumerate(keys)])
-    return np.frombuffer(digests, ">u4").reshape(-1, 8)
+    marked = np.empty((len(part), 24), np.uint8)
+    keys = part.column("key").combine_chunks().cast(pa.binary(16))
+    marked[:, :16] = np.frombuffer(keys.buffers()[1], np.uint8)[16 * keys.offset :][: 16 * len(keys)].reshape(-1, 16)
+    marked[:, 16:] = part.column("file_row").to_numpy().astype(">i8").view(np.uint8).reshape(-1, 8)
+    content = marked.tobytes()
+    digests = b"".join([sha256(content[start : start + 24]).digest() for start in range(0, len(content), 24)])
+    return np.frombuffer(digests, ">u4").reshape(-1, 8).astype(np.uint32)
 
 
 def _added(part: pa.Table, columns: Sequence[str], marks: np.ndarray) -> Iterable[tuple[tuple[Any, ...], int]]:

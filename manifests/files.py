@@ -67,14 +67,50 @@ class DigestingFile:
 def write_table(table: pa.Table, path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     """Write a manifest table to `path` (a temporary name: the caller renames) and describe the file.
 
-    Small row groups (20,000 rows) keep the statistics of sorted columns sharp, which is what a host query prunes by.
+    Half of a table's bytes are digests, which nothing compresses, so the rest is encoded for what it is: numbers as
+    differences, sorted host names by the prefix they share with the one before, words of closed sets as dictionaries.
+    Statistics are kept of host names alone, by which host queries prune; small row groups (20,000 rows) keep them
+    sharp.
+    Every encoding is one that duckdb reads since 1.1. On the development corpus a kept row takes 45.0 bytes in
+    place of 54.9 (32 of them are its key and the digest of its text), a decision 55.5 in place of 65.1, a piece of
+    evidence 45.0 in place of 62.2.
     """
     file = DigestingFile(path)
-    schema = table.schema.with_metadata(metadata)
-    with pq.ParquetWriter(file, schema, compression="zstd", compression_level=9, write_page_index=True) as writer:
+    schema = table.schema.remove_metadata()
+    words = [field.name for field in schema if _is_words(field)]
+    encodings = {field.name: encoding for field in schema if (encoding := _encoding(field))}
+    with pq.ParquetWriter(
+        file,
+        schema,
+        compression="zstd",
+        compression_level=_ZSTD_LEVEL,
+        use_dictionary=words,
+        column_encoding=encodings,
+        write_statistics=[field.name for field in schema if field.name == "rhost"],
+        store_schema=False,
+    ) as writer:
         writer.write_table(table.cast(schema), row_group_size=20_000)
+        writer.add_key_value_metadata(metadata)  # without Arrow's own schema beside it, a kilobyte per file
     file.close()
     return {"sha256": file.sha256, "bytes": file.bytes, "rows": len(table)}
+
+
+_ZSTD_LEVEL = 9
+_PREFIXED = frozenset({"rhost"})
+_PLAIN = frozenset({"path", "host", "text"})
+
+
+def _is_words(field: pa.Field) -> bool:
+    """Text of few different values; nested columns too."""
+    return field.name not in _PREFIXED | _PLAIN and not (
+        pa.types.is_integer(field.type) or pa.types.is_fixed_size_binary(field.type)
+    )
+
+
+def _encoding(field: pa.Field) -> str | None:
+    if field.name in _PREFIXED:
+        return "DELTA_BYTE_ARRAY"
+    return "DELTA_BINARY_PACKED" if pa.types.is_integer(field.type) else None
 
 
 def write_json(value: Any, path: Path) -> str:

@@ -152,15 +152,15 @@ COUNT_LEAF = ("position", "stage", "action", "reason", "language", "rows", "text
 
 def host_root(hosts: pa.Table) -> bytes:
     """Merkle root with one leaf per host, over all its rows: one leaf proves a host's complete answer."""
+    names = hosts.column("rhost").to_pylist()
+    rows = merkle.encoded_rows(hosts, ("rhost", "action", "stage", "reason", "rows", "text_bytes"))
     leaves: list[bytes] = []
-    rows: list[list[Any]] = []
-    for row in hosts.select(["rhost", "action", "stage", "reason", "rows", "text_bytes"]).to_pylist():
-        if rows and rows[0][0] != row["rhost"]:
-            leaves.append(merkle.leaf(merkle.encode(rows)))
-            rows = []
-        rows.append(list(row.values()))
-    if rows:
-        leaves.append(merkle.leaf(merkle.encode(rows)))
+    group: list[bytes] = []
+    for place, row in enumerate(rows):
+        group.append(b"l%d:%b" % (len(row), row))
+        if place + 1 == len(names) or names[place + 1] != names[place]:
+            leaves.append(merkle.leaf(b"".join(group)))
+            group.clear()
     return merkle.root(leaves)
 
 

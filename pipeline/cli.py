@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from pipeline.cli_ask import app as ask_app
@@ -21,6 +20,8 @@ from pipeline.cli_train import app as train_app
 from pipeline.terminal import UsageError, console, escaped, exits, fail, stderr
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from pipeline.clusters import Engine
     from pipeline.curate import Plan
 
@@ -305,6 +306,8 @@ class _Bar:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[_Bar]:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -326,9 +329,7 @@ def _quiet_libraries() -> None:
     if os.environ.get("FAIRTROVE_DEBUG") != "1":
         import logging
 
-        from loguru import logger
-
-        logger.remove()
+        os.environ.setdefault("LOGURU_AUTOINIT", "0")  # read when it is imported, if it ever is
         logging.disable(logging.WARNING)
 
 

@@ -40,8 +40,7 @@ def ask(
     """
     from manifests.ask import QuestionError, render, to_json
     from manifests.ask import ask as find
-    from manifests.receipt import KeyFileError, write_receipt
-    from pipeline.intake import locate
+    from pipeline.addresses import locate
 
     if (receipt is None) != (key is None):
         raise UsageError("--receipt and --key go together: a receipt is signed; `fairtrove key new FILE` makes a key")
@@ -49,10 +48,15 @@ def ask(
         raise UsageError("--version chooses what a receipt proves; without --receipt all versions are shown")
     try:
         answer = find(corpus, site, url, locate=locate)
-        if receipt is not None and key is not None:
-            write_receipt(answer, key, receipt, version)
-    except (QuestionError, KeyFileError) as error:
+    except QuestionError as error:
         raise UsageError(str(error)) from error
+    if receipt is not None and key is not None:
+        from manifests.receipt import KeyFileError, write_receipt
+
+        try:
+            write_receipt(answer, key, receipt, version)
+        except KeyFileError as error:
+            raise UsageError(str(error)) from error
     if as_json:
         print(json.dumps(to_json(answer), indent=1))
     else:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
 import time
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,10 +17,10 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
 from filters.decision import Action, Decision
-from filters.robots import origin, request_path
 from filters.stage import Recorder
 from manifests.ledger import Entry, document_key
-from manifests.schema import Reason, reverse_host
+from manifests.schema import Reason
+from pipeline.addresses import locate
 from pipeline.inputs import InputFile
 from pipeline.readers import READERS, reader_of
 from pipeline.recipe import Source
@@ -206,34 +204,6 @@ def _measured(row: Row, limit: int) -> tuple[str, int, Reason | None]:
     if not row.text or row.text.isspace():
         return "", size, Reason.EMPTY_TEXT
     return row.text, size, None
-
-
-def locate(url: str | None) -> tuple[str | None, str | None]:
-    """Reversed host, and path with query, of a URL: what robots.txt is asked for when only a decision is left of it."""
-    if not url:
-        return None, None
-    plain = _PLAIN_URL.match(url)
-    if plain:
-        rhost = _reversed_host(plain[1])
-        return (None, None) if rhost is None else (rhost, plain[2] or "/")
-    host, port = origin(url)
-    if not host:
-        return None, None
-    path = _PATH.search(url)
-    if path is None or ";" in url[: path.start(1)]:  # a URL that Google's parser, and so robots.txt, cuts elsewhere
-        return reverse_host(host, port), request_path(url)
-    return reverse_host(host, port), path[1] or "/"
-
-
-_PLAIN_URL = re.compile(r"(https?://[A-Za-z0-9.-]+(?::[0-9]+)?)(?=[/?#]|\Z)([^#]*)")
-"""What nearly all are: the host depends on this much of them, and hosts recur."""
-_PATH = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*:[/\\]{2}[^/\\?#]*([^#]*)")
-
-
-@lru_cache(maxsize=65536)
-def _reversed_host(authority: str) -> str | None:
-    host, port = origin(authority)
-    return reverse_host(host, port) if host else None
 
 
 def _text_or_none(value: Any) -> str | None:

@@ -44,8 +44,8 @@ from manifests.files import file_sha256
 from manifests.ledger import EVIDENCE_LEAF
 from manifests.publish import TABLES, adopt_task, publish_task, publish_version, published_shards, sweep
 from manifests.schema import FORMAT, RETURNED, TOMBSTONES, Reason, Stage, restore_host, reverse_host
+from pipeline.addresses import locate
 from pipeline.folder import RunError, clean_version, locked
-from pipeline.intake import locate
 from pipeline.recipe import RecipeError
 from pipeline.reconsider import authority, decisions_about, kept_urls, said_by_page, url_of
 from pipeline.shards import rewrite_shard

@@ -30,14 +30,10 @@ def exits(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
-        from pipeline.recipe import RecipeError
-
         try:
             command(*args, **kwargs)
-        except (RecipeError, UsageError) as error:
-            fail(str(error), 2)
         except FairtroveError as error:
-            fail(str(error), 1)
+            fail(str(error), 2 if isinstance(error, UsageError) or _is_recipe_error(error) else 1)
         except KeyboardInterrupt:
             fail("interrupted; what was finished is kept, the same command goes on from there", 130)
         except BrokenPipeError:
@@ -51,6 +47,12 @@ def exits(command: Callable[..., None]) -> Callable[..., None]:
             fail(_unforeseen(error), 1)
 
     return run
+
+
+def _is_recipe_error(error: FairtroveError) -> bool:
+    """Of a recipe, whose module takes longer to import than a question takes: unless it is loaded, no."""
+    recipe = sys.modules.get("pipeline.recipe")
+    return recipe is not None and isinstance(error, recipe.RecipeError)
 
 
 def _unforeseen(error: Exception) -> str:

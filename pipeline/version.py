@@ -34,6 +34,7 @@ DECIDES: dict[ModuleType, frozenset[str]] = {
     manifests: frozenset({"files", "ledger", "merkle", "publish", "schema", "trail"}),
     pipeline: frozenset(
         {
+            "addresses",
             "inputs",
             "intake",
             "read_jsonl",

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from manifests.ask import ask, host_of
 from manifests.files import write_json
 from manifests.schema import DECISIONS, EVIDENCE, FORMAT, HOSTS, KEPT, SHARD
-from pipeline.intake import locate
+from pipeline.addresses import locate
 from tests.bench.resources import usage
 
 LIMIT_SECONDS = 1.0

@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from manifests.ask import ask
-from pipeline.intake import locate
+from pipeline.addresses import locate
 from tests.bench import bench_ask
 
 

@@ -18,7 +18,7 @@ from manifests.files import write_table
 from manifests.ledger import Entry, Ledger, document_key
 from manifests.publish import publish_task, publish_version
 from manifests.schema import SHARD
-from pipeline.intake import locate
+from pipeline.addresses import locate
 from tests.manifests.build import NAMED, NONFREE, PRESIDIO, STAR, keep
 
 STAGES = ("intake", "robots", "license", "language", "toxicity", "pii")

@@ -20,8 +20,8 @@ from manifests import trail
 from manifests.ask import Answer, QuestionError, ask, host_of, render, to_json
 from manifests.corpus import open_corpus
 from manifests.schema import TOMBSTONES, CorpusError
+from pipeline.addresses import locate
 from pipeline.cli import app
-from pipeline.intake import locate
 from tests.manifests import sites
 from tests.manifests.sites import AUTHORITIES, STAGES, build_sites, small_row_groups
 

@@ -36,8 +36,8 @@ from manifests.publish import TABLES, count_root
 from manifests.receipt import KeyFileError, canonical, new_key, range_proof, sign, statement, write_receipt
 from manifests.schema import CorpusError, restore_host
 from manifests.verify import ReceiptError
+from pipeline.addresses import locate
 from pipeline.cli import app
-from pipeline.intake import locate
 from tests.manifests import sites
 from tests.manifests.build import edit_json, edit_table
 from tests.manifests.sites import AUTHORITIES, build_sites

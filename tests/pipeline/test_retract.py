@@ -21,8 +21,8 @@ from manifests.audit import QUERIES, audit
 from manifests.corpus import Corpus, open_corpus, published_versions, version_folder
 from manifests.files import file_sha256
 from manifests.schema import CorpusError
+from pipeline.addresses import locate
 from pipeline.folder import RunError, locked
-from pipeline.intake import locate
 from pipeline.recipe import RecipeError
 from pipeline.retract import retract, url_of
 from tests.manifests.build import edit_json, edit_table, fix_digests

@@ -29,7 +29,7 @@ from rich.table import Table
 from rich.text import Text
 
 from manifests.check_accounts import check_accounts, check_totals
-from manifests.check_files import check_records, check_shards, check_strays, check_tables, has_shards
+from manifests.check_files import check_published, check_records, check_shards, check_strays, check_tables, has_shards
 from manifests.check_queries import QUERIES, check_queries, parameters
 from manifests.check_samples import Recheck, Rescan, Verdict, check_consent, check_filters
 from manifests.check_texts import ALL_TEXTS_UP_TO, check_texts
@@ -114,6 +114,7 @@ def audit(
         check_filters(corpus, tasks, rescan, documents, seed, notes)
     elif rescan is not None:
         notes.skip("re-scanned", "not examined: the shards are not in this copy")
+    check_published(corpus, notes)
     return AuditResult(str(corpus.path), corpus.version, root, notes.checks())
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from manifests.corpus import Corpus
+from manifests.corpus import Corpus, published_versions
 from manifests.files import file_sha256
 from manifests.notes import Notes
 from manifests.publish import TABLES
@@ -168,6 +168,29 @@ def check_strays(corpus: Corpus, notes: Notes) -> None:
             name = path.relative_to(corpus.manifest).as_posix()
             if path.is_file() and name not in named:
                 notes.add(f"{corpus.manifest.name}/{name}: no record names this file; a query by hand would read it")
+
+
+def check_published(corpus: Corpus, notes: Notes) -> None:
+    """Card, Croissant and summary beside the report carry the root and the totals of this version, if they are there."""
+    files = [path for name in PUBLISHED if (path := corpus.path / "report" / name).is_file()]
+    if not files or published_versions(corpus.path)[-1] != corpus.version:
+        return
+    with notes.check(
+        "published documents", f"{len(files)} documents in report/ have the root and totals of this version"
+    ):
+        totals = corpus.run["totals"]
+        for path in files:
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if str(corpus.run["roots"]["corpus"]) not in text:
+                notes.add(f"report/{path.name}: is not of this version's root; `fairtrove report` writes it anew")
+            elif not all(f"{totals[name]:,}" in text for name in ("rows", "kept")):
+                notes.add(
+                    f"report/{path.name}: its totals are not those of run.json; `fairtrove report` writes it anew"
+                )
+
+
+PUBLISHED = ("README.md", "croissant.json", "eu-summary.md")
+"""What `fairtrove report` writes for others to read (`manifests.published`)."""
 
 
 def withdrawals(corpus: Corpus) -> list[str]:

@@ -2,8 +2,8 @@
 
 It opens from the file system, loads nothing, needs no JavaScript but for the search over hosts, prints, and reads on a
 phone. Every figure is a duckdb aggregate over the manifest's tables; the same corpus gives the same bytes. Hosts,
-paths and rules are written by strangers, so text becomes markup in one place only (`_cell`), where it is escaped, and
-the page's content security policy refuses every script but its own by digest.
+paths and rules are written by strangers, so text becomes markup in one place only (`markup.cell`), where it is
+escaped, and the page's content security policy refuses every script but its own by digest.
 
 Size: 79 kB for the sample, and at most 1 MB of host data (20,000 hosts) whatever the corpus holds. 0.1 to 0.4 CPU
 seconds for 3,000 to 22,000 documents.
@@ -15,7 +15,7 @@ import base64
 import html
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -25,7 +25,26 @@ from typing import Any
 import duckdb
 
 from manifests.check_queries import parameters
-from manifests.corpus import Corpus
+from manifests.corpus import Corpus, open_corpus, published_versions
+from manifests.markup import (
+    Markup,
+    amount,
+    cell,
+    details,
+    figure,
+    grid,
+    grouped,
+    histogram,
+    meter,
+    mono,
+    note,
+    percent,
+    plural,
+    section,
+    stack,
+    titled,
+    wrap,
+)
 from manifests.obligations import Obligation, obligations, write_obligations
 from manifests.printable import printable
 from manifests.schema import UNKNOWN_CONSENT, CorpusError, restore_host
@@ -131,10 +150,8 @@ _SCRIPT = """(function () {
 })();"""
 
 
-class Markup(str):
-    """HTML that this module wrote; any other string is text and is escaped where it meets the page."""
-
-    __slots__ = ()
+MORE_SECTIONS: list[Callable[[Corpus, duckdb.DuckDBPyConnection], Markup]] = []
+"""Sections that other modules add to the page, after those about content; each gives `Markup`, made by `cell`."""
 
 
 def write_report(corpus: Corpus, out: Path | None = None) -> Path:
@@ -179,6 +196,8 @@ def _page(corpus: Corpus) -> str:
             _hosts(facts),
             _licences(facts),
             _content(facts),
+            *(more(facts.corpus, facts.connection) for more in MORE_SECTIONS),
+            _versions(facts),
             _foundations(facts),
             _cost(facts),
             _check(facts),
@@ -187,7 +206,7 @@ def _page(corpus: Corpus) -> str:
         body = f"{_header(facts, name)}<main>{''.join(sections)}</main>{_footer(facts)}"
     digest = base64.b64encode(sha256(_SCRIPT.encode()).digest()).decode()
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-        title=_cell(f"{name}: what was kept, what was excluded, and why"),
+        title=cell(f"{name}: what was kept, what was excluded, and why"),
         body=body,
         script=_SCRIPT,
         script_digest=f"sha256-{digest}",
@@ -220,18 +239,18 @@ def _header(facts: _Facts, name: str) -> Markup:
     hosts = facts.ask("SELECT count(DISTINCT rhost) FROM read_parquet($hosts)")
     languages = facts.ask("SELECT count(DISTINCT language) FROM read_parquet($kept)")
     figures = [
-        ("Documents read", _number(totals["rows"]), _size(totals["text_bytes_read"])),
+        ("Documents read", figure(totals["rows"]), amount(totals["text_bytes_read"])),
         (
             "Kept",
-            _number(totals["kept"]),
-            f"{_percent(totals['kept'], totals['rows'])}, {_size(totals['text_bytes_kept'])}",
+            figure(totals["kept"]),
+            f"{percent(totals['kept'], totals['rows'])}, {amount(totals['text_bytes_kept'])}",
         ),
-        ("Excluded", _number(totals["excluded"]), _percent(totals["excluded"], totals["rows"])),
-        ("Kept, text altered", _number(_altered_kept(facts)), "personal data replaced by markers"),
-        ("Hosts", _number(hosts[0][0] if hosts else 0), _plural(languages[0][0] if languages else 0, "language")),
+        ("Excluded", figure(totals["excluded"]), percent(totals["excluded"], totals["rows"])),
+        ("Kept, text altered", figure(_altered_kept(facts)), "personal data replaced by markers"),
+        ("Hosts", figure(hosts[0][0] if hosts else 0), plural(languages[0][0] if languages else 0, "language")),
     ]
     items = "".join(
-        f"<div><dt>{_cell(label)}</dt><dd>{_cell(value)}<small>{_cell(more)}</small></dd></div>"
+        f"<div><dt>{cell(label)}</dt><dd>{cell(value)}<small>{cell(more)}</small></dd></div>"
         for label, value, more in figures
     )
     links = (
@@ -241,20 +260,21 @@ def _header(facts: _Facts, name: str) -> Markup:
         ("hosts", "Was my site used?"),
         ("licences", "Licences"),
         ("content", "Toxicity and personal data"),
+        *((("versions", "Versions"),) if len(published_versions(facts.corpus.path)) > 1 else ()),
         ("foundations", "Policy and pins"),
         ("check", "Check it yourself"),
     )
-    nav = "".join(f'<li><a href="#{anchor}">{_cell(text)}</a></li>' for anchor, text in links)
+    nav = "".join(f'<li><a href="#{anchor}">{cell(text)}</a></li>' for anchor, text in links)
     parent = facts.corpus.run.get("parent")
     version = f"version {facts.corpus.version}" + (f", replaces version {parent}" if parent else "")
     return Markup(
-        f'<header><p class="mark">fairtrove corpus report</p><h1>{_cell(name)}</h1>'
-        f'<p class="lead">Of <b>{_number(totals["rows"])}</b> documents read, <b>{_number(totals["kept"])}</b> were '
-        f"kept and <b>{_number(totals['excluded'])}</b> excluded. Each one is accounted for, with the reason and what "
+        f'<header><p class="mark">fairtrove corpus report</p><h1>{cell(name)}</h1>'
+        f'<p class="lead">Of <b>{figure(totals["rows"])}</b> documents read, <b>{figure(totals["kept"])}</b> were '
+        f"kept and <b>{figure(totals['excluded'])}</b> excluded. Each one is accounted for, with the reason and what "
         f"it rests on.</p>"
         f'<dl class="figures">{items}</dl>'
-        f'<p class="root">{_cell(version[0].upper() + version[1:])} &middot; Merkle root '
-        f"<code>{_cell(_grouped(facts.corpus.root))}</code></p>"
+        f'<p class="root">{cell(version[0].upper() + version[1:])} &middot; Merkle root '
+        f"<code>{cell(grouped(facts.corpus.root))}</code></p>"
         f'<nav aria-label="Sections"><ul>{nav}</ul></nav></header>'
     )
 
@@ -287,52 +307,52 @@ def _funnel(facts: _Facts) -> Markup:
         title, meaning = _stage(stage)
         beside = max(alive - entered, 0)  # documents of sources whose policy leaves this stage out
         skipped = skipped or beside > 0
-        bar = _bar([("k", entered - out - changed), ("a", changed), ("s", beside), ("x", out)], read)
+        bar = stack([("k", entered - out - changed), ("a", changed), ("s", beside), ("x", out)], read)
         alive -= out
         label = (
-            f"{title}: {_number(entered)} documents entered, {_number(out)} excluded, {_number(changed)} altered, "
-            f"{_number(entered - out)} went on"
+            f"{title}: {figure(entered)} documents entered, {figure(out)} excluded, {figure(changed)} altered, "
+            f"{figure(entered - out)} went on"
         )
         chips = [
-            f'<li class="{kind}">{_cell(_reason(reason))} <b>{_number(number)}</b></li>'
+            f'<li class="{kind}">{cell(_reason(reason))} <b>{figure(number)}</b></li>'
             for kind, group in (("x", excluded), ("a", altered))
             for reason, number in group
         ]
-        took = f"&minus;{_number(out)}" if out else "none excluded"
-        share = f"{_percent(out, entered)} of {_number(entered)}" if out else f"of {_number(entered)}"
+        took = f"&minus;{figure(out)}" if out else "none excluded"
+        share = f"{percent(out, entered)} of {figure(entered)}" if out else f"of {figure(entered)}"
         items.append(
-            f'<li><div class="head"><h3>{_cell(title)}</h3><p>{_cell(meaning)}</p>'
+            f'<li><div class="head"><h3>{cell(title)}</h3><p>{cell(meaning)}</p>'
             f'<div class="took{"" if out else " none"}">{took}</div><div class="of">{share}</div></div>'
-            f'<div class="bar" role="img" aria-label="{_cell(label)}">{bar}</div>'
-            f"{_wrap('ul', chips, 'why')}</li>"
+            f'<div class="bar" role="img" aria-label="{cell(label)}">{bar}</div>'
+            f"{wrap('ul', chips, 'why')}</li>"
         )
     kept = facts.totals["kept"]
     items.append(
-        f'<li><div class="head"><h3>Kept</h3><p>Published in {_plural(len(facts.corpus.shards), "shard")}.</p>'
-        f'<div class="took none">{_number(kept)}</div><div class="of">{_percent(kept, read)} of what was read</div>'
+        f'<li><div class="head"><h3>Kept</h3><p>Published in {plural(len(facts.corpus.shards), "shard")}.</p>'
+        f'<div class="took none">{figure(kept)}</div><div class="of">{percent(kept, read)} of what was read</div>'
         "</div>"
-        f'<div class="bar" role="img" aria-label="{_percent(kept, read)} kept">{_bar([("k", kept)], read)}</div></li>'
+        f'<div class="bar" role="img" aria-label="{percent(kept, read)} kept">{stack([("k", kept)], read)}</div></li>'
     )
     beside_text = '<li class="s">goes on, stage not in its source\'s policy</li>' if skipped else ""
     legend = (
         '<ul class="legend" aria-hidden="true"><li class="k">goes on</li><li class="a">goes on, text altered</li>'
         f'{beside_text}<li class="x">excluded here</li><li class="g">excluded before</li></ul>'
     )
-    outcomes_table = _table(
+    outcomes_table = grid(
         ["Stage", "Outcome", "Reason", "Code", "Documents"],
         [
-            [_stage(stage)[0], action, _reason(reason), reason, _number(number)]
+            [_stage(stage)[0], action, _reason(reason), reason, figure(number)]
             for _, stage, action, reason, number in rows
         ],
         right={4},
         wide=True,
     )
-    return _section(
+    return section(
         "funnel",
         "From what was read to what was kept",
         "Each bar is all documents read. A document that a stage excludes is not seen by the next.",
         Markup(legend + f'<ol class="funnel">{"".join(items)}</ol>'),
-        _details("Every outcome by its code, kept ones too", outcomes_table),
+        details("Every outcome by its code, kept ones too", outcomes_table),
     )
 
 
@@ -349,10 +369,10 @@ def _sources(facts: _Facts) -> Markup:
         by_stage = {stage: (entered, out) for name, _, stage, entered, out in rows if name == source}
         read = by_stage["intake"][0]
         kept = read - sum(out for _, out in by_stage.values())
-        cells = [_number(by_stage[stage][1]) if stage in by_stage else "not run" for stage in stages]
-        body.append([source, kinds.get(source, ""), _number(read), *cells, _number(kept), _meter(kept, read)])
+        cells = [figure(by_stage[stage][1]) if stage in by_stage else "not run" for stage in stages]
+        body.append([source, kinds.get(source, ""), figure(read), *cells, figure(kept), meter(kept, read)])
     heads = ["Source", "Kind", "Read", *(_stage(stage)[0] for stage in stages), "Kept", "Share kept"]
-    table = _table(
+    table = grid(
         heads,
         body,
         right=set(range(2, len(heads) - 1)),
@@ -360,22 +380,22 @@ def _sources(facts: _Facts) -> Markup:
         caption="Documents; between Read and Kept, what each stage excluded.",
     )
     tasks = facts.corpus.run["tasks"]
-    files = _table(
+    files = grid(
         ["Input file (task)", "Source", "Rows", "Kept", "Excluded"],
         [
-            [task["name"], task["source"], *(_number(task[name]) for name in ("rows", "kept", "excluded"))]
+            [task["name"], task["source"], *(figure(task[name]) for name in ("rows", "kept", "excluded"))]
             for task in tasks[:_TASKS_SHOWN]
         ],
         right={2, 3, 4},
         wide=True,
     )
-    shown = f"the first {_TASKS_SHOWN} of {_number(len(tasks))}" if len(tasks) > _TASKS_SHOWN else _number(len(tasks))
-    return _section(
+    shown = f"the first {_TASKS_SHOWN} of {figure(len(tasks))}" if len(tasks) > _TASKS_SHOWN else figure(len(tasks))
+    return section(
         "sources",
         "By source",
         "A source's kind picks its policy, so not every source meets every stage.",
         table,
-        _details(f"Input files ({shown})", files),
+        details(f"Input files ({shown})", files),
     )
 
 
@@ -386,7 +406,7 @@ def _consent(facts: _Facts) -> Markup:
         FROM read_parquet($counts) WHERE stage = 'robots' GROUP BY reason ORDER BY kept + excluded DESC, reason"""
     )
     if not rows:
-        return _section("consent", "Consent", "No source of this corpus met the robots.txt stage.")
+        return section("consent", "Consent", "No source of this corpus met the robots.txt stage.")
     asked = sum(kept + excluded for _, kept, excluded in rows)
     unknown = [row for row in rows if row[0] in UNKNOWN_CONSENT]
     sums = {reason: kept + excluded for reason, kept, excluded in rows}
@@ -395,16 +415,20 @@ def _consent(facts: _Facts) -> Markup:
         ("n", "no robots.txt, so no restriction", sums.get("no_file", 0)),
         ("u", "unknown: no statement could be read", sum(kept + excluded for _, kept, excluded in unknown)),
         ("x", "disallowed", sums.get("agent_disallowed", 0) + sums.get("star_disallowed", 0)),
+        ("x", "reserved by another signal", sums.get("signal_reserved", 0)),
+        ("x", "removed at the owner's request", sums.get("takedown", 0)),
     ]
+    parts = [part for part in parts if part[2] or part[0] != "x" or part[1] == "disallowed"]
     legend = "".join(
-        f'<li class="{kind}">{_cell(text)} <b>{_number(number)}</b> ({_percent(number, asked)})</li>'
+        f'<li class="{kind}">{cell(text)} <b>{figure(number)}</b> ({percent(number, asked)})</li>'
         for kind, text, number in parts
     )
-    label = "; ".join(f"{text}: {_percent(number, asked)}" for _, text, number in parts)
-    bar = _bar([(kind, number) for kind, _, number in parts], asked)
+    label = "; ".join(f"{text}: {percent(number, asked)}" for _, text, number in parts)
+    bar = stack([(kind, number) for kind, _, number in parts], asked)
     agents = facts.ask(
         """WITH decided AS (
-            SELECT parse_filename(filename, true) AS task, evidence_id, reason, count(*) AS rows
+            SELECT parse_filename(filename, true) AS task, evidence_id, reason, count(*) AS rows,
+                sum(text_bytes) AS text_bytes
             FROM read_parquet($decisions, filename = true)
             WHERE stage = 'robots' AND reason IN ('agent_disallowed', 'star_disallowed') GROUP BY ALL
         ), e AS (
@@ -414,31 +438,32 @@ def _consent(facts: _Facts) -> Markup:
         SELECT agent, CAST(sum(rows) AS BIGINT) AS documents,
             CAST(coalesce(sum(rows) FILTER (reason = 'agent_disallowed'), 0) AS BIGINT) AS named,
             CAST(coalesce(sum(rows) FILTER (reason = 'star_disallowed'), 0) AS BIGINT) AS star,
-            count(DISTINCT host) AS hosts
+            count(DISTINCT host) AS hosts, CAST(sum(text_bytes) AS BIGINT)
         FROM e JOIN decided ON e.task = decided.task AND e.evidence_id = decided.evidence_id
         GROUP BY agent ORDER BY documents DESC, agent"""
     )
     most = max((row[1] for row in agents), default=0)
-    agent_table = _table(
-        ["Agent", "Documents barred", "Rule names an AI agent", "Rule for everybody (*)", "Hosts", ""],
+    agent_table = grid(
+        ["Agent", "Documents barred", "Rule names an AI agent", "Rule for everybody (*)", "Hosts", "Text", ""],
         [
             [
                 "* (everybody)" if agent == "*" else agent,
-                _number(total),
-                _number(named),
-                _number(star),
-                _number(hosts),
-                _meter(total, most, "x"),
+                figure(total),
+                figure(named),
+                figure(star),
+                figure(hosts),
+                amount(text_bytes),
+                meter(total, most, "x"),
             ]
-            for agent, total, named, star, hosts in agents
+            for agent, total, named, star, hosts, text_bytes in agents
         ],
-        right={1, 2, 3, 4},
+        right={1, 2, 3, 4, 5},
         wide=True,
         caption="A document counts for every agent that its site's rules bar, so the rows overlap.",
     )
-    unknown_table = _table(
+    unknown_table = grid(
         ["Why consent is unknown", "Kept", "Excluded"],
-        [[_reason(reason), _number(kept), _number(excluded)] for reason, kept, excluded in unknown],
+        [[_reason(reason), figure(kept), figure(excluded)] for reason, kept, excluded in unknown],
         right={1, 2},
     )
     dates = facts.ask("SELECT min(fetched_at), max(fetched_at) FROM read_parquet($evidence) WHERE stage = 'robots'")
@@ -447,14 +472,14 @@ def _consent(facts: _Facts) -> Markup:
         since, until = dates[0]
         when = f"on {since}" if since == until else f"between {since} and {until}"
         period = f"The robots.txt files behind these exclusions were fetched {when}."
-    return _section(
+    return section(
         "consent",
         "Consent",
         "What each site's robots.txt says, by document. Unknown is counted as unknown, never as allowed.",
-        Markup(f'<div class="bar" role="img" aria-label="{_cell(label)}">{bar}</div><ul class="legend">{legend}</ul>'),
-        _titled("Whom the sites bar", agent_table) if agents else Markup(""),
-        _titled("Unknown consent", unknown_table) if unknown else Markup(""),
-        _note(period) if period else Markup(""),
+        Markup(f'<div class="bar" role="img" aria-label="{cell(label)}">{bar}</div><ul class="legend">{legend}</ul>'),
+        titled("Whom the sites bar", agent_table) if agents else Markup(""),
+        titled("Unknown consent", unknown_table) if unknown else Markup(""),
+        note(period) if period else Markup(""),
     )
 
 
@@ -467,17 +492,18 @@ def _languages(facts: _Facts) -> Markup:
     kept = facts.totals["kept"]
     most = rows[0][1] if rows else 0
     body = [
-        [label, _number(documents), _percent(documents, kept), _size(size), _meter(documents, most)]
+        [label, figure(documents), percent(documents, kept), amount(size), meter(documents, most)]
         for label, documents, size in rows
     ]
     heads = ["Language and script", "Documents kept", "Share", "Text", ""]
-    return _section(
+    return section(
         "languages",
         "Languages",
-        f"{_number(len(rows))} labels (ISO 639-3 language, ISO 15924 script) among the kept documents.",
-        _table(heads, body[:_TOP_LANGUAGES], right={1, 2, 3}),
-        _details(
-            f"The other {_number(len(rows) - _TOP_LANGUAGES)}", _table(heads, body[_TOP_LANGUAGES:], right={1, 2, 3})
+        f"{figure(len(rows))} labels (ISO 639-3 language, ISO 15924 script) among the kept documents.",
+        grid(heads, body[:_TOP_LANGUAGES], right={1, 2, 3}),
+        details(
+            f"The other {figure(len(rows) - _TOP_LANGUAGES)}",
+            grid(heads, body[_TOP_LANGUAGES:], right={1, 2, 3}),
         )
         if len(rows) > _TOP_LANGUAGES
         else Markup(""),
@@ -494,9 +520,9 @@ def _hosts(facts: _Facts) -> Markup:
     nameless = facts.ask("SELECT CAST(coalesce(sum(rows), 0) AS BIGINT) FROM read_parquet($hosts) WHERE rhost IS NULL")
     data, covered = _host_data(rows)
     top = sorted(rows, key=lambda row: (-row[1], row[0]))[:_TOP_HOSTS]
-    table = _table(
+    table = grid(
         ["Host", "Kept", "Excluded", "Why"],
-        [[_host(rhost), _number(kept), _number(excluded), _why(why)] for rhost, kept, excluded, why in top],
+        [[_host(rhost), figure(kept), figure(excluded), _why(why)] for rhost, kept, excluded, why in top],
         right={1, 2},
         wide=True,
         identifier="host-table",
@@ -507,19 +533,19 @@ def _hosts(facts: _Facts) -> Markup:
         'placeholder="example.org"><output id="found" for="site" aria-live="polite"></output></div>'
     )
     extent = (
-        f"The search covers all {_number(len(rows))} hosts."
+        f"The search covers all {figure(len(rows))} hosts."
         if covered == len(rows)
-        else f"The search covers the {_number(covered)} hosts with most documents of {_number(len(rows))}; "
+        else f"The search covers the {figure(covered)} hosts with most documents of {figure(len(rows))}; "
         "the query under “Check it yourself” answers for every host."
     )
-    without = f" {_number(nameless[0][0])} documents have no URL." if nameless and nameless[0][0] else ""
-    return _section(
+    without = f" {figure(nameless[0][0])} documents have no URL." if nameless and nameless[0][0] else ""
+    return section(
         "hosts",
         "Was my site used?",
         "Documents by host: what was kept, what was excluded, and why. First the hosts with most kept documents.",
         search,
         table,
-        _note(extent + without),
+        note(extent + without),
         Markup(f'<script type="application/json" id="host-data">{data}</script>'),
     )
 
@@ -535,14 +561,15 @@ def _licences(facts: _Facts) -> Markup:
     )
     stays, goes = dict(kept), dict(excluded)
     names = sorted(stays.keys() | goes.keys(), key=lambda name: (-stays.get(name, 0) - goes.get(name, 0), name or ""))
-    body = [[name or "none found", _number(stays.get(name, 0)), _number(goes.get(name, 0))] for name in names]
-    return _section(
+    body = [[name or "none found", figure(stays.get(name, 0)), figure(goes.get(name, 0))] for name in names]
+    return section(
         "licences",
         "Licences",
         "SPDX expressions found in the documents. “None found” is not a licence: it says that no mark was seen.",
-        _table(["Licence", "Documents kept", "Excluded for it"], body[:40], right={1, 2}),
-        _details(
-            f"The other {_number(len(body) - 40)}", _table(["Licence", "Kept", "Excluded for it"], body[40:], {1, 2})
+        grid(["Licence", "Documents kept", "Excluded for it"], body[:40], right={1, 2}),
+        details(
+            f"The other {figure(len(body) - 40)}",
+            grid(["Licence", "Kept", "Excluded for it"], body[40:], {1, 2}),
         )
         if len(body) > 40
         else Markup(""),
@@ -557,13 +584,13 @@ def _obligations(kept: Mapping[str | None, int]) -> Markup:
         for obligation in obligations(name) if name else ():
             asked[obligation] += number
     rows = [
-        ["To name the author and source", _number(asked[Obligation.ATTRIBUTION]), "attribution.parquet"],
-        ["To keep the licence's notice", _number(asked[Obligation.NOTICE]), "attribution.parquet"],
-        ["To pass on under the same terms", _number(asked[Obligation.SHARE_ALIKE]), "share-alike.parquet"],
+        ["To name the author and source", figure(asked[Obligation.ATTRIBUTION]), "attribution.parquet"],
+        ["To keep the licence's notice", figure(asked[Obligation.NOTICE]), "attribution.parquet"],
+        ["To pass on under the same terms", figure(asked[Obligation.SHARE_ALIKE]), "share-alike.parquet"],
     ]
-    return _titled(
+    return titled(
         "What kept documents ask in return",
-        _table(["Obligation", "Documents", "Listed beside this page in"], rows, {1}),
+        grid(["Obligation", "Documents", "Listed beside this page in"], rows, {1}),
     )
 
 
@@ -586,42 +613,141 @@ def _content(facts: _Facts) -> Markup:
         WHERE d.stage LIKE 'filter%' AND d.action = 'exclude' GROUP BY ALL ORDER BY 3 DESC, 1, 2 LIMIT 50"""
     )
     toxicity = (
-        _histogram({int(place): number for place, number in scores})
+        histogram({int(place): number for place, number in scores}, "Toxicity scores of excluded documents")
         if scores
-        else _note("No document was excluded for toxicity.")
+        else note("No document was excluded for toxicity.")
     )
     pii = (
-        _table(
+        grid(
             ["Type", "Values replaced", "Documents"],
-            [[kind, _number(values), _number(documents)] for kind, values, documents in redactions],
+            [[kind, figure(values), figure(documents)] for kind, values, documents in redactions],
             right={1, 2},
         )
         if redactions
-        else _note("No personal value was replaced.")
+        else note("No personal value was replaced.")
     )
     columns = Markup(
         f'<div class="two"><div><h3>Toxicity scores of excluded documents</h3>{toxicity}</div>'
         f"<div><h3>Personal values replaced</h3>{pii}</div></div>"
     )
     others = (
-        _titled(
+        titled(
             "Other filters",
-            _table(
+            grid(
                 ["Filter", "Its reason", "Excluded"],
-                [[_stage(stage)[0], why, _number(number)] for stage, why, number in stock],
+                [[_stage(stage)[0], why, figure(number)] for stage, why, number in stock],
                 right={2},
             ),
         )
         if stock
         else Markup("")
     )
-    return _section(
+    return section(
         "content",
         "Toxicity and personal data",
         "Neither the excluded text nor any personal value is stored: the manifest holds scores and counts only.",
         columns,
+        _kept_scores(facts),
         others,
     )
+
+
+def _kept_scores(facts: _Facts) -> Markup:
+    """What classifiers said of what stays: columns of the shards, so nothing is shown for a copy without them."""
+    paths = [str(shard.path) for shard in facts.corpus.shards if shard.path.is_file()]
+    if not paths:
+        return note("Scores of kept documents are in the shards, which are not in this copy.")
+    charts = []
+    for column, title in (("toxicity", "Toxicity scores"), ("language_score", "Language scores")):
+        rows = facts.connection.execute(
+            f"SELECT CAST(greatest(least(floor({column} * 20), 19), 0) AS INTEGER) AS bin, count(*) FROM "
+            f"read_parquet($shards, hive_partitioning = false) WHERE {column} IS NOT NULL GROUP BY bin ORDER BY bin",
+            {"shards": paths},
+        ).fetchall()
+        if rows:
+            chart = histogram({int(place): number for place, number in rows}, f"{title} of kept documents", "k")
+            charts.append(f"<div><h3>{cell(title)} of kept documents</h3>{chart}</div>")
+    return Markup(f'<div class="two">{"".join(charts)}</div>') if charts else Markup("")
+
+
+def _versions(facts: _Facts) -> Markup:
+    """Every published version, and what this one has otherwise than the one it replaces."""
+    corpus = facts.corpus
+    known = [open_corpus(corpus.path, number) for number in published_versions(corpus.path)]
+    known = [version for version in known if version.version <= corpus.version]
+    if len(known) < 2:
+        return Markup("")
+    rows = []
+    for version in reversed(known):
+        totals = version.run["totals"]
+        retraction = version.run.get("retraction")
+        how = "curated"
+        if isinstance(retraction, dict):
+            how = f"retraction: {plural(retraction.get('documents', 0), 'document')} withdrawn"
+        figures = (figure(totals[name]) for name in ("rows", "kept", "excluded"))
+        rows.append([f"{version.version}", how, *figures, mono(version.root[:16])])
+    table = grid(["Version", "How it was made", "Read", "Kept", "Excluded", "Root begins"], rows, {2, 3, 4}, wide=True)
+    parent = next((version for version in known if version.version == corpus.run.get("parent")), None)
+    return section(
+        "versions",
+        "Versions",
+        "What was published before stays on record; a version that withdraws documents names each of them.",
+        table,
+        _difference(facts, parent) if parent else Markup(""),
+    )
+
+
+def _difference(facts: _Facts, parent: Corpus) -> Markup:
+    query = """SELECT stage, action, reason, CAST(sum(rows) AS BIGINT) FROM read_parquet($counts)
+        GROUP BY stage, action, reason"""
+    now = {tuple(row[:3]): row[3] for row in facts.ask(query)}
+    before = {tuple(row[:3]): row[3] for row in _Facts(parent, facts.connection).ask(query)}
+    changed = sorted(
+        (outcome for outcome in now.keys() | before.keys() if now.get(outcome, 0) != before.get(outcome, 0)),
+        key=lambda outcome: (_order(outcome[0]), outcome),
+    )
+    rows = [
+        [
+            _stage(stage)[0],
+            action,
+            _reason(reason),
+            figure(before.get((stage, action, reason), 0)),
+            figure(now.get((stage, action, reason), 0)),
+            f"{now.get((stage, action, reason), 0) - before.get((stage, action, reason), 0):+,}",
+        ]
+        for stage, action, reason in changed
+    ]
+    settings = {
+        name: (
+            dict(_flatten(_rests_on(parent))).get(name, "not set"),
+            dict(_flatten(_rests_on(facts.corpus))).get(name),
+        )
+        for name in sorted(dict(_flatten(_rests_on(parent))).keys() | dict(_flatten(_rests_on(facts.corpus))).keys())
+    }
+    other = [[name, was, value or "not set"] for name, (was, value) in settings.items() if was != (value or "not set")]
+    heads = ["Stage", "Outcome", "Reason", f"Version {parent.version}", f"Version {facts.corpus.version}", "Difference"]
+    parts = [titled(f"What changed since version {parent.version}", grid(heads, rows, {3, 4, 5}, wide=True))]
+    if not rows:
+        parts = [note(f"Every outcome has the same number as in version {parent.version}.")]
+    if other:
+        parts.append(
+            titled("Settings and pinned files that changed", grid(["What", "Before", "Now"], other, wide=True))
+        )
+    gone = (
+        facts.ask("SELECT reason, count(*) FROM read_parquet($tombstones) GROUP BY reason ORDER BY 2 DESC, reason")
+        if (facts.corpus.tables("tombstones"))
+        else []
+    )
+    if gone:
+        withdrawn = [[_reason(reason), figure(number)] for reason, number in gone]
+        parts.append(titled("Withdrawn", grid(["Why", "Documents"], withdrawn, {1})))
+    return Markup("".join(parts))
+
+
+def _rests_on(corpus: Corpus) -> dict[str, Any]:
+    recipe = corpus.run.get("recipe")
+    policy = recipe.get("policy") if isinstance(recipe, dict) else None
+    return {"policy": policy or {}, "pins": corpus.run.get("pins") or {}, "code": corpus.run.get("code") or ""}
 
 
 def _foundations(facts: _Facts) -> Markup:
@@ -638,29 +764,27 @@ def _foundations(facts: _Facts) -> Markup:
     digests = [["run.json", sha256((facts.corpus.manifest / "run.json").read_bytes()).hexdigest()]]
     digests += [[f"{name}.parquet", table["sha256"]] for name, table in sorted(run["tables"].items())]
     digests += [["root over hosts", run["roots"].get("hosts", "")]]
-    return _section(
+    return section(
         "foundations",
         "What the decisions rest on",
         f"Code {run.get('code', 'of unknown version')}. A changed value here re-runs exactly what it affects.",
-        _titled("Policy", _table(["Setting", "Value"], policy)) if policy else Markup(""),
-        _titled("Pinned files", _table(["What", "SHA-256"], [[name, _mono(value)] for name, value in pins]))
+        titled("Policy", grid(["Setting", "Value"], policy)) if policy else Markup(""),
+        titled("Pinned files", grid(["What", "SHA-256"], [[name, mono(value)] for name, value in pins]))
         if pins
         else Markup(""),
-        _details(
+        details(
             "Detectors named in the evidence",
-            _table(
+            grid(
                 ["Stage", "Detector", "Threshold", "Model SHA-256"],
                 [
-                    [_stage(stage)[0], detector, "" if threshold is None else f"{threshold:g}", _mono(model or "")]
+                    [_stage(stage)[0], detector, "" if threshold is None else f"{threshold:g}", mono(model or "")]
                     for stage, detector, model, threshold in models
                 ],
             ),
         )
         if models
         else Markup(""),
-        _details(
-            "Digests of the manifest", _table(["File", "SHA-256"], [[name, _mono(value)] for name, value in digests])
-        ),
+        details("Digests of the manifest", grid(["File", "SHA-256"], [[name, mono(value)] for name, value in digests])),
     )
 
 
@@ -680,22 +804,22 @@ def _cost(facts: _Facts) -> Markup:
             [
                 _stage(name)[0] if name in costs["stages"] else name.capitalize(),
                 f"{seconds:,.2f} s",
-                _percent(seconds, total),
+                percent(seconds, total),
                 f"{seconds / size * 1e9:,.1f}",
             ]
             for name, seconds in parts.items()
         ]
         lead = (
-            f"The last run took {total:,.1f} CPU seconds for {_number(costs['documents'])} documents, {_size(size)}: "
+            f"The last run took {total:,.1f} CPU seconds for {figure(costs['documents'])} documents, {amount(size)}: "
             f"{size / 1e6 / total:,.1f} MB per CPU second. Measured on its machine, not covered by the root."
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
         return Markup("")
-    return _section(
+    return section(
         "cost",
         "What it cost",
         lead,
-        _table(["Step", "CPU time", "Share", "CPU-ms per MB"], rows, right={1, 2, 3}),
+        grid(["Step", "CPU time", "Share", "CPU-ms per MB"], rows, right={1, 2, 3}),
     )
 
 
@@ -724,8 +848,8 @@ def _check(facts: _Facts) -> Markup:
         ("Which line of which robots.txt excluded a page?", why),
         ("Is this file the one that was published?", f"sha256sum {folder}/run.json"),
     ]
-    body = Markup("".join(f"<h4>{_cell(text)}</h4><pre>{html.escape(command)}</pre>" for text, command in parts))
-    return _section(
+    body = Markup("".join(f"<h4>{cell(text)}</h4><pre>{html.escape(command)}</pre>" for text, command in parts))
+    return section(
         "check",
         "Check it yourself",
         "You need the folder manifests and duckdb, not us. Run these in the corpus folder. The checks that the audit "
@@ -736,119 +860,12 @@ def _check(facts: _Facts) -> Markup:
 
 def _footer(facts: _Facts) -> Markup:
     return Markup(
-        f"<footer>Written by fairtrove from {_cell(f'manifests/v{facts.corpus.version:04d}')} alone. "
-        f"Root <code>{_cell(facts.corpus.root)}</code></footer>"
+        f"<footer>Written by fairtrove from {cell(f'manifests/v{facts.corpus.version:04d}')} alone. "
+        f"Root <code>{cell(facts.corpus.root)}</code></footer>"
     )
 
 
-# -- pieces
-
-
-def _cell(value: Any) -> Markup:
-    """The one place where text becomes markup: escaped, with control and bidirectional characters made visible."""
-    return value if isinstance(value, Markup) else Markup(html.escape(printable(str(value)), quote=True))
-
-
-def _section(anchor: str, title: str, lead: str, *content: Markup) -> Markup:
-    intro = f"<p>{_cell(lead)}</p>" if lead else ""
-    return Markup(
-        f'<section id="{anchor}" aria-labelledby="h-{anchor}"><h2 id="h-{anchor}">{_cell(title)}</h2>{intro}'
-        f"{''.join(content)}</section>"
-    )
-
-
-def _table(
-    heads: Sequence[str],
-    rows: Sequence[Sequence[Any]],
-    right: set[int] | frozenset[int] = frozenset(),
-    wide: bool = False,
-    caption: str = "",
-    identifier: str = "",
-) -> Markup:
-    """A table; columns in `right` are numbers; a `wide` one becomes a list of cards on a phone."""
-    classes = ["r" if place in right else "" if head else "m" for place, head in enumerate(heads)]
-    opened = [f' class="{name}"' if name else "" for name in classes]
-    head = "".join(f'<th scope="col"{opened[place]}>{_cell(text)}</th>' for place, text in enumerate(heads))
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f'<td{opened[place]} data-label="{_cell(heads[place])}"><span>{_cell(value)}</span></td>'
-            if wide
-            else f"<td{opened[place]}>{_cell(value)}</td>"
-            for place, value in enumerate(row)
-        )
-        + "</tr>"
-        for row in rows
-    )
-    name = f' id="{identifier}"' if identifier else ""
-    return Markup(
-        f'<div class="scroll"><table{name}{" class=wide" if wide else ""}>'
-        f"{f'<caption>{_cell(caption)}</caption>' if caption else ''}"
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _details(summary: str, content: Markup) -> Markup:
-    return Markup(f"<details><summary>{_cell(summary)}</summary>{content}</details>")
-
-
-def _titled(title: str, content: Markup) -> Markup:
-    return Markup(f"<h4>{_cell(title)}</h4>{content}")
-
-
-def _note(text: str) -> Markup:
-    return Markup(f'<p class="note">{_cell(text)}</p>')
-
-
-def _mono(text: str) -> Markup:
-    return Markup(f"<code>{_cell(text)}</code>")
-
-
-def _wrap(tag: str, items: Sequence[str], name: str) -> str:
-    return f'<{tag} class="{name}">{"".join(items)}</{tag}>' if items else ""
-
-
-def _bar(parts: Sequence[tuple[str, int]], whole: int) -> str:
-    return "".join(
-        f'<i class="{kind}" style="width:{100 * number / whole:.3f}%"></i>'
-        for kind, number in parts
-        if number and whole
-    )
-
-
-def _meter(number: int, whole: int, kind: str = "") -> Markup:
-    share = 100 * number / whole if whole else 0
-    extra = f" {kind}" if kind else ""
-    return Markup(
-        f'<span class="meter{extra}" role="img" aria-label="{share:.1f}%"><i style="width:{share:.2f}%"></i></span>'
-    )
-
-
-def _histogram(bins: Mapping[int, int]) -> Markup:
-    """Twenty bars over scores 0 to 1, as inline SVG with a table behind it for those who do not see it."""
-    most = max(bins.values())
-    width, step, base, tall = 440, 22, 150, 125
-    labelled = {place for place, number in bins.items() if most < 1000 or number == most}
-    bars = "".join(
-        f'<rect class="x" x="{place * step + 1.5}" y="{base - tall * number / most:.1f}" width="{step - 3}" '
-        f'height="{tall * number / most:.1f}" rx="2"/>'
-        for place, number in sorted(bins.items())
-    )
-    bars += "".join(
-        f'<text x="{(place + 0.5) * step}" y="{base - 6 - tall * bins[place] / most:.1f}" text-anchor="middle">'
-        f"{_number(bins[place])}</text>"
-        for place in sorted(labelled)
-    )
-    ticks = "".join(
-        f'<text x="{tick * width:g}" y="{base + 18}" text-anchor="{anchor}">{tick:g}</text>'
-        for tick, anchor in ((0, "start"), (0.25, "middle"), (0.5, "middle"), (0.75, "middle"), (1, "end"))
-    )
-    rows = [[f"{place / 20:.2f} to {(place + 1) / 20:.2f}", _number(number)] for place, number in sorted(bins.items())]
-    return Markup(
-        f'<svg viewBox="0 0 {width} {base + 26}" role="img" aria-label="Toxicity scores of excluded documents">'
-        f'<line x1="0" y1="{base}" x2="{width}" y2="{base}"/>{bars}{ticks}</svg>'
-        f"{_details('As a table', _table(['Score', 'Documents'], rows, right={1}))}"
-    )
+# -- words
 
 
 def _host_data(rows: Sequence[tuple[Any, ...]]) -> tuple[str, int]:
@@ -871,7 +888,7 @@ def _host_data(rows: Sequence[tuple[Any, ...]]) -> tuple[str, int]:
 
 
 def _why(why: Sequence[Mapping[str, Any]] | None) -> str:
-    return ", ".join(f"{_reason(item['reason'])} {_number(item['rows'])}" for item in why or ()) or "–"
+    return ", ".join(f"{_reason(item['reason'])} {figure(item['rows'])}" for item in why or ()) or "–"
 
 
 def _plain_host(rhost: str) -> str:
@@ -880,7 +897,7 @@ def _plain_host(rhost: str) -> str:
 
 
 def _host(rhost: str) -> Markup:
-    return Markup(f"<bdi>{_cell(_plain_host(rhost))}</bdi>")
+    return Markup(f"<bdi>{cell(_plain_host(rhost))}</bdi>")
 
 
 def _stage(stage: str) -> tuple[str, str]:
@@ -920,34 +937,3 @@ def _flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     else:
         shown = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     return [(prefix, shown)]
-
-
-def _number(value: int) -> str:
-    return f"{value:,}"
-
-
-def _plural(value: int, noun: str) -> str:
-    return f"{value:,} {noun}{'' if value == 1 else 's'}"
-
-
-def _percent(part: float, whole: float) -> str:
-    """One decimal, and never a rounded 0 % or 100 % for what is more or less."""
-    if not whole:
-        return "0%"
-    share = 100 * part / whole
-    if 0 < share < 0.1:
-        return "<0.1%"
-    if 99.9 < share < 100:
-        return ">99.9%"
-    return f"{share:.1f}%"
-
-
-def _size(size: int) -> str:
-    for unit, power in (("TB", 12), ("GB", 9), ("MB", 6), ("kB", 3)):
-        if size >= 10**power:
-            return f"{size / 10**power:,.1f} {unit}"
-    return f"{size:,} bytes"
-
-
-def _grouped(root: str) -> str:
-    return " ".join(root[start : start + 8] for start in range(0, len(root), 8))

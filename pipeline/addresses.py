@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from filters.robots_txt import origin, request_path
+from filters.robots_url import origin, request_path
 from manifests.schema import reverse_host
 
 

@@ -15,6 +15,7 @@ import duckdb
 import pytest
 
 from manifests.corpus import open_corpus
+from manifests.markup import cell
 from manifests.report import REASONS, STAGES, page, write_report
 from manifests.schema import Reason, Stage
 from tests.manifests.build import HOSTS, build, edit_json, edit_table
@@ -305,3 +306,29 @@ def preformatted(content: str) -> list[str]:
 
     Blocks().feed(content)
     return blocks
+
+
+def test_versions_and_what_changed_between_them_are_shown(tmp_path):
+    build(tmp_path)
+    build(tmp_path, rows=60, version=2)
+    edit_json(tmp_path / "manifests/v0002/run.json", lambda run: run.update(parent=1, pins={"robots": "another"}))
+    content = page(open_corpus(tmp_path))
+    listed = table_after(content, 'id="h-versions"')
+    assert [row[0] for row in listed] == ["2", "1"]
+    changed = table_after(content, "What changed since version 1")
+    assert ["Reading", "keep", "read"] in [row[:3] for row in changed]
+    assert all(row[5] == f"{int(row[4]) - int(row[3]):+}" for row in changed)
+    assert ["pins.robots", "another"] in [[row[0], row[2]] for row in table_after(content, "pinned files that changed")]
+    assert "What changed since" not in page(open_corpus(tmp_path, 1))
+
+
+def test_scores_of_kept_documents_are_those_of_the_shards(corpus, content, tmp_path):
+    kept = open_corpus(corpus).run["totals"]["kept"]
+    assert table_after(content, "Toxicity scores of kept documents</h3>") == [["0.10 to 0.15", str(kept)]]
+    shutil.copytree(corpus / "manifests", tmp_path / "manifests")
+    assert "which are not in this copy" in Page(page(open_corpus(tmp_path))).words
+
+
+def test_another_module_may_add_a_section(corpus, monkeypatch):
+    monkeypatch.setattr("manifests.report.MORE_SECTIONS", [lambda corpus, connection: cell(f"<{corpus.version}>")])
+    assert "&lt;1&gt;" in page(open_corpus(corpus))

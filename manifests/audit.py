@@ -17,7 +17,9 @@ root has changed: give the root that you were told before as `expected_root`. A 
 folder `shards` is audited too, and what needs texts is said to be skipped. A version made by a retraction is held
 against its parent, as long as that is there: each tombstone, and that nothing left without one.
 
-Measured: AUDIT_NOTE
+Measured: the development corpus (22,020 documents) with its texts and every check but the last takes 1.5 CPU seconds,
+with 15,000 documents decided again 14; for manifests of millions see `audit` in `tests/bench/LOG.md`. Memory is that of
+a part of one task's tables and of duckdb's buffers (1 GB).
 """
 
 from __future__ import annotations

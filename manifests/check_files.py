@@ -171,22 +171,20 @@ def check_strays(corpus: Corpus, notes: Notes) -> None:
 
 
 def check_published(corpus: Corpus, notes: Notes) -> None:
-    """Card, Croissant and summary beside the report carry the root and the totals of this version, if they are there."""
+    """Card, Croissant and summary beside the report, if they are there, carry this version's root and totals."""
     files = [path for name in PUBLISHED if (path := corpus.path / "report" / name).is_file()]
     if not files or published_versions(corpus.path)[-1] != corpus.version:
         return
-    with notes.check(
-        "published documents", f"{len(files)} documents in report/ have the root and totals of this version"
-    ):
+    said = f"{len(files)} documents in report/ have the root and totals of this version"
+    anew = "`fairtrove report` writes it anew"
+    with notes.check("published documents", said):
         totals = corpus.run["totals"]
         for path in files:
             text = path.read_text(encoding="utf-8", errors="replace")
             if str(corpus.run["roots"]["corpus"]) not in text:
-                notes.add(f"report/{path.name}: is not of this version's root; `fairtrove report` writes it anew")
+                notes.add(f"report/{path.name}: is not of this version's root; {anew}")
             elif not all(f"{totals[name]:,}" in text for name in ("rows", "kept")):
-                notes.add(
-                    f"report/{path.name}: its totals are not those of run.json; `fairtrove report` writes it anew"
-                )
+                notes.add(f"report/{path.name}: its totals are not those of run.json; {anew}")
 
 
 PUBLISHED = ("README.md", "croissant.json", "eu-summary.md")

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from manifests.corpus import Corpus, published_versions
 from manifests.files import file_sha256
 from manifests.notes import Notes
-from manifests.publish import TABLES
+from manifests.publish import TABLES, published_shards
 from manifests.schema import COUNTS, DECISIONS, EVIDENCE, FORMAT, HOSTS, KEPT, RETURNED, SHARD, TOMBSTONES
 
 Row = Mapping[str, Any]
@@ -79,6 +79,12 @@ def check_records(corpus: Corpus, notes: Notes) -> list[Row]:
                     notes.add(f"{where}: format {record['format']}, this audit knows {FORMAT}")
                 shards += [{**shard, "task": name} for shard in record["shards"]]
                 records.append(record)
+        made_by: dict[str, set[str]] = {}
+        for record in records:
+            made_by.setdefault(str(record["source"]), set()).add(str(record.get("fingerprint")))
+        for source, fingerprints in made_by.items():
+            if len(fingerprints) > 1:
+                notes.add(f"tasks of source {source} were made by {len(fingerprints)} recipes or versions of the code")
         if shards != run["shards"]:
             known = {shard.get("name") for shard in shards}
             other = [shard["name"] for shard in run["shards"] if shard["name"] not in known]
@@ -159,7 +165,7 @@ def check_shards(corpus: Corpus, notes: Notes) -> None:
 
 def check_strays(corpus: Corpus, notes: Notes) -> None:
     """Files in the version's folder that nobody vouches for: readers do not see them, an auditor's glob would."""
-    with notes.check("no strays", "nothing in the manifest's folder but what run.json names"):
+    with notes.check("no strays", "nothing in shards/ and in the manifest's folder but what a version names"):
         named = {"run.json", "counts.parquet", "hosts.parquet"}
         named |= {f"{name}.parquet" for name in withdrawals(corpus)}
         for task in corpus.run["tasks"]:
@@ -168,6 +174,11 @@ def check_strays(corpus: Corpus, notes: Notes) -> None:
             name = path.relative_to(corpus.manifest).as_posix()
             if path.is_file() and name not in named:
                 notes.add(f"{corpus.manifest.name}/{name}: no record names this file; a query by hand would read it")
+        known = published_shards(corpus.path)
+        for path in sorted((corpus.path / "shards").rglob("*")):
+            name = path.relative_to(corpus.path).as_posix()
+            if path.is_file() and name not in known:
+                notes.add(f"{name}: no version names this file, so nothing is known of the texts in it; curating removes it")
 
 
 def check_published(corpus: Corpus, notes: Notes) -> None:

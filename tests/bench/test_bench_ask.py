@@ -6,8 +6,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from manifests.ask import ask
+from manifests.audit import audit
+from manifests.corpus import open_corpus
 from pipeline.addresses import locate
-from tests.bench import bench_ask
+from tests.bench import bench_ask, bench_audit
 
 
 def test_answers_about_the_made_manifest_are_those_of_a_full_scan(tmp_path):
@@ -28,3 +30,10 @@ def test_the_page_asked_about_is_found(tmp_path):
     url = pq.read_table(tmp_path / "shards/web-001.parquet", columns=["url"]).column("url")[7].as_py()
     (version,) = ask(tmp_path, url, url, locate=locate).versions
     assert [page.shard_row for page in version.pages or () if page.task == "web-001" and page.shard_row == 7] == [7]
+
+
+def test_the_manifest_made_for_the_audit_passes_it(tmp_path):
+    bench_audit.make_manifest(tmp_path, tasks=2, rows=2000)
+    result = audit(open_corpus(tmp_path))
+    assert [check.detail for check in result.checks if not check.passed] == []
+    assert open_corpus(tmp_path).run["totals"]["rows"] == 4000

@@ -164,7 +164,12 @@ def stray(corpus: Path) -> None:
     shutil.copyfile(corpus / KEPT, corpus / f"{V}/kept/web-1.parquet")
 
 
+def orphan(corpus: Path) -> None:
+    shutil.copyfile(corpus / SHARD, corpus / "shards/web-1-000.parquet")
+
+
 TAMPERINGS: dict[str, Callable[[Path], None]] = {
+    "a shard that no version names": orphan,
     "a kept row removed": table(KEPT, lambda rows: rows[1:]),
     "a kept row doubled": table(KEPT, lambda rows: [rows[0], *rows]),
     "a kept row invented": table(KEPT, lambda rows: [*rows, {**rows[-1], "key": b"\xff" * 16, "file_row": 40}]),
@@ -283,6 +288,34 @@ def test_a_consistent_forgery_from_other_documents_is_found_by_the_root_alone(or
     build(forged, salt="others")
     assert failed(forged) == set()
     assert failed(forged, expected_root=open_corpus(original).root) == {"expected root"}
+
+
+def test_tasks_of_one_source_are_made_by_one_recipe(tmp_path):
+    build(tmp_path, tasks={"web-0": "web", "web-1": "web"})
+    assert failed(tmp_path) == set()
+    edit_json(tmp_path / f"{V}/tasks/web-1.json", lambda task: task.update(fingerprint="another"))
+    fix_digests(tmp_path)
+    assert failed(tmp_path) == {"task records"}
+
+
+def test_text_that_found_its_way_into_a_manifest_column_is_found(corpus):
+    for name, change in (
+        (EVIDENCE, {"license": "as stated by Jane at jane@lanternpost.net"}),
+        (EVIDENCE, {"detector": "Once upon a time there was a text. " * 20}),
+        (KEPT, {"trail": "Once upon a time"}),
+    ):
+        before = (corpus / name).read_bytes()
+        edit_table(corpus / name, lambda rows, change=change: rows[0].update(change))
+        fix_digests(corpus)
+        assert "no text" in failed(corpus)
+        (corpus / name).write_bytes(before)
+
+
+def test_a_licence_that_is_excluded_here_and_kept_there_is_found(corpus):
+    edit_table(corpus / KEPT, put({"license": "CC-BY-NC-4.0"}, shard_row=0))
+    edit_table(corpus / EVIDENCE, put({"rule": "noncommercial"}, protocol="cc-mark"))
+    fix_digests(corpus)
+    assert "licences" in failed(corpus)
 
 
 def test_a_swap_that_keeps_every_count_is_found_by_the_multiset_hash(corpus):

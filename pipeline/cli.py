@@ -193,6 +193,8 @@ def push(
     Every file is checked against the manifest first; a version's run.json goes last. An interrupted push goes on where
     it was; after a new version is in place, shards that it no longer names are removed there.
     """
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
     from pipeline.push import push as run
 
     columns = (TextColumn("{task.description}"), TextColumn("{task.completed:,} files"), TimeElapsedColumn())

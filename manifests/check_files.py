@@ -178,7 +178,7 @@ def check_strays(corpus: Corpus, notes: Notes) -> None:
         for path in sorted((corpus.path / "shards").rglob("*")):
             name = path.relative_to(corpus.path).as_posix()
             if path.is_file() and name not in known:
-                notes.add(f"{name}: no version names this file, so nothing is known of the texts in it; curating removes it")
+                notes.add(f"{name}: no version names this file and vouches for its texts; curating removes it")
 
 
 def check_published(corpus: Corpus, notes: Notes) -> None:

@@ -14,8 +14,7 @@ of the filter's:
    matching.
 
 What 2 finds against the record is a violation. What 1 or 2 explains is counted and reported by kind, so that a reader
-sees how much rests on them. On the development corpus 1 of 20,612 decisions is
-explained by 1, none by 2.
+sees how much rests on them. On the development corpus 1 of 17,176 decisions is explained by 1, none by 2.
 
 A named group binds its agent and `*` the others; a policy with `star = "ignore"` is asked about named agents only.
 Takedown requests and other signals than rules are no business of protego; `pipeline.rescan` asks the filter about them.
@@ -195,10 +194,8 @@ NOBODY = "nobody-is-called-this"
 def _protego(body: bytes, agents: Sequence[str], url: str, named_only: bool) -> bool:
     """Whether one of the agents is barred, by protego on the file as it is."""
     parsed = _parsed(body)
-    star = _bars(parsed, NOBODY, url)
-    if named_only:
-        return any(_bars(parsed, agent, url) for agent in agents if agent != "*" and _names(body, agent))
-    return star or any(_bars(parsed, agent, url) for agent in agents if agent != "*")
+    asked = [agent for agent in agents if agent != "*" and _names(body, agent)] if named_only else agents
+    return any(_bars(parsed, NOBODY if agent == "*" else agent, url) for agent in asked)
 
 
 def _names(body: bytes, agent: str) -> bool:

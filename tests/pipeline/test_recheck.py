@@ -14,7 +14,7 @@ from filters.robots import evidence
 from manifests.audit import audit
 from manifests.corpus import Corpus, open_corpus
 from pipeline.curate import curate
-from pipeline.recheck import _literal, _rewritten, consent_recheck, longest_match, plain
+from pipeline.recheck import _literal, _protego, _rewritten, consent_recheck, longest_match, plain
 from pipeline.terminal import UsageError
 from tests.filters.test_robots import BODIES, DEPARTURES, PATHS, SITE
 from tests.pipeline.crawl import make_crawl, planned, write_snapshot
@@ -70,6 +70,15 @@ def test_every_kept_document_of_a_barred_site_and_every_exclusion_of_an_open_one
     assert len(recheck(iter(opened), iter(())).violations) == len(opened)
     gone = [{**row, "host": "gone.example", "path": "/x"} for row in excluded]
     assert len(recheck(iter(gone), iter(())).violations) == len(gone)
+
+
+def test_a_rule_for_everybody_does_not_bind_agents_with_a_group_of_their_own():
+    body = b"User-agent: GPTBot\nUser-agent: CCBot\nAllow: /\n\nUser-agent: *\nDisallow: /\n"
+    for read in (_protego, _rewritten, _literal):
+        assert read(body, ("GPTBot", "CCBot"), SITE + "/p", False) is False
+        assert read(body, ("GPTBot", "CCBot", "*"), SITE + "/p", False) is True
+        assert read(body, ("GPTBot", "ClaudeBot"), SITE + "/p", False) is True
+        assert read(body, ("GPTBot", "ClaudeBot"), SITE + "/p", True) is False
 
 
 def test_a_snapshot_that_the_corpus_does_not_rest_on_is_refused(crawl, tmp_path):

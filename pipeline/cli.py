@@ -14,6 +14,7 @@ from rich.text import Text
 from pipeline.cli_ask import app as ask_app
 from pipeline.cli_ask import key_app
 from pipeline.cli_audit import app as audit_app
+from pipeline.cli_language import app as language_app
 from pipeline.cli_pii import app as pii_app
 from pipeline.cli_robots import app as robots_app
 from pipeline.cli_train import app as train_app
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 
 app.add_typer(robots_app, name="robots")
+app.add_typer(language_app, name="language")
 app.add_typer(pii_app, name="pii")
 app.add_typer(key_app, name="key")
 app.registered_commands += audit_app.registered_commands + ask_app.registered_commands + train_app.registered_commands

@@ -178,8 +178,8 @@ class WordModel:
         places = ragged(self.pair_starts.take(entries.take(sparse)).astype(np.int64), sizes)
         labels, weights = self.arrays.pair_labels.take(places), self.pair_weights.take(places)
         cells = labels + np.repeat(owners.take(sparse) * label_count, sizes)
-        sums = np.bincount(cells, weights, minlength=texts * label_count)  # whole numbers when there are no pairs
-        sums = sums.astype(np.float64, copy=False).reshape(texts, label_count)
+        added = np.bincount(cells, weights, minlength=texts * label_count)
+        sums = added.astype(np.float64, copy=False).reshape(texts, label_count)  # without any pair they are integers
         hidden, shifts = self._hidden(self.row_numbers.take(entries[dense]), owners[dense], texts)
         listed = int(np.searchsorted(sparse, word_count))  # words come first
         pairs = int(sizes[:listed].sum())

@@ -76,9 +76,35 @@ def writings(points: np.ndarray, lengths: np.ndarray) -> list[Writing]:
     upper = capitals[ends] - capitals[ends - lengths]
     letters = counts[:, 2:].sum(axis=1)
     weighted = counts * weights
-    spaces, others = counts[:, 0].tolist(), counts[:, 1].tolist()
-    rows = zip(_present(weighted, names), letters.tolist(), spaces, others, upper.tolist(), strict=True)
-    return [_writing(*row) for row in rows]
+    present = weighted > 0
+    single = present.sum(axis=1) == 1
+    scripts = np.where(single, present.argmax(axis=1), -1).tolist()
+    several = iter(_present(weighted[~single], names))
+    rows = zip(scripts, letters.tolist(), counts[:, 0].tolist(), counts[:, 1].tolist(), upper.tolist(), strict=True)
+    found = []
+    for script, letter, space, other, capital in rows:
+        if script >= 0:  # the common case, with one of few results
+            name = names[script] if names[script] not in ("Hira", "Kana") else "Jpan"
+            reason = _unreadable(name, letter * int(weights[script]), letter, space, other)
+            found.append(_single(name, reason, capital > letter / 2))
+        else:
+            found.append(_writing(next(several), letter, space, other, capital))
+    return found
+
+
+@functools.cache
+def _single(script: str, unreadable: str | None, capitals: bool) -> Writing:
+    return Writing(((script, 1.0),), unreadable, capitals)
+
+
+def _unreadable(script: str, total: int, letters: int, spaces: int, others: int) -> str | None:
+    if total < MINIMUM_LETTERS:
+        return "too few letters"
+    if letters < MINIMUM_LETTER_SHARE * (letters + others):
+        return "mostly not letters"
+    if script in SPACED and letters + others > MAXIMUM_WORD * (spaces + 1):
+        return "words too long"
+    return None
 
 
 def _present(weighted: np.ndarray, names: Sequence[str]) -> list[dict[str, int]]:
@@ -99,18 +125,9 @@ def _writing(present: dict[str, int], letters: int, spaces: int, others: int, up
         han = present.pop("Hani", 0)
         # Japanese prose is a third to a half kana; a tenth leaves room for lists of names, not for a stray character.
         present["Jpan" if kana >= 0.1 * (kana + han) else "Hani"] = kana + han
-    if len(present) == 1:
-        scripts: list[tuple[str, float]] = [(next(iter(present)), 1.0)]
-    else:
-        shares = ((name, count / total) for name, count in present.items())
-        scripts = sorted(shares, key=lambda item: (-item[1], item[0]))
-    unreadable = None
-    if total < MINIMUM_LETTERS:
-        unreadable = "too few letters"
-    elif letters < MINIMUM_LETTER_SHARE * (letters + others):
-        unreadable = "mostly not letters"
-    elif scripts[0][0] in SPACED and letters + others > MAXIMUM_WORD * (spaces + 1):
-        unreadable = "words too long"
+    shares = ((name, count / total) for name, count in present.items())
+    scripts = sorted(shares, key=lambda item: (-item[1], item[0]))
+    unreadable = _unreadable(scripts[0][0], total, letters, spaces, others)
     admissible = tuple(item for item in scripts if item[1] >= ADMISSIBLE) or (scripts[0],)
     return Writing(admissible, unreadable, upper > letters / 2)
 

@@ -228,7 +228,8 @@ def offsets_of(
         listed = source.words or source.function_words
         if label.startswith("zxx"):
             offsets[number] = settings.noise_offset
-        elif listed and len(source.sentences) < settings.few_sentences and label[4:] not in UNSPACED:
+            continue
+        if listed and len(source.sentences) < settings.few_sentences and label[4:] not in UNSPACED:
             offsets[number] = settings.list_offset
         if not sizes.get(label):
             offsets[number] -= settings.kin_penalty * kin[number]

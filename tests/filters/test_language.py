@@ -132,7 +132,7 @@ def test_languages_that_are_not_selected_are_excluded_with_evidence() -> None:
 
 def test_thresholds_hold_per_label_then_language_then_default() -> None:
     stage = Language(thresholds={"deu_Latn": 1.0, "fra": 1.0, "default": 0.0})
-    starts = [SENTENCES[name][:40] for name in ("deu_Latn", "fra_Latn", "spa_Latn")]
+    starts = [SENTENCES[name][:20] for name in ("deu_Latn", "fra_Latn", "spa_Latn")]
     decisions = stage.decide([document(text) for text in starts])
     assert [decision.reason for decision in decisions] == [Reason.LOW_SCORE, Reason.LOW_SCORE, Reason.IDENTIFIED]
     assert decisions[0].evidence.threshold == 1.0

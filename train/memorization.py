@@ -138,7 +138,7 @@ def run_arm(arm: Arm, seed: int, scale: Scale, tokenizer: DocumentTokenizer, lan
     draw = random.Random(seed)
     plants = {
         kind: {
-            bucket: [language.write(draw, scale.prefix + scale.suffix // 4) for _ in range(scale.canaries)]
+            bucket: [language.write(draw, scale.prefix + scale.suffix // 2) for _ in range(scale.canaries)]
             for bucket in (0, *scale.buckets)
         }
         for kind in KINDS
@@ -215,7 +215,8 @@ def table_of(outcomes: Sequence[Outcome], scale: Scale, metric: str = "rouge") -
     """Mean over seeds by arm, kind and bucket, with the loss on unseen text."""
     names = {"rouge": "Rouge-L", "exact": "exact match", "longest": "longest common run"}
     seeds = len({outcome.seed for outcome in outcomes})
-    table = Table(title=f"{names[metric]} of {scale.suffix} tokens by repetitions, {seeds} seeds", title_justify="left")
+    title = f"{names[metric]} of {scale.suffix} tokens by repetitions, {seeds} seeds"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1))
     for column in ("arm", "copies", "loss", "dropped", *("unseen" if b == 0 else f"{b}x" for b in (0, *scale.buckets))):
         table.add_column(column, justify="left" if column in ("arm", "copies") else "right")
     for arm in dict.fromkeys(outcome.arm for outcome in outcomes):
@@ -337,7 +338,9 @@ def _probe(model: Apertus, tokenizer: DocumentTokenizer, text: str, scale: Scale
     written = torch.tensor([[tokenizer.begin, *given]])
     for _ in range(scale.suffix):
         written = torch.cat([written, model(written)[:, -1:].argmax(-1)], dim=1)
-    continuation = [token for token in written[0, scale.prefix + 1 :].tolist() if token != tokenizer.end]
+    continuation = written[0, len(given) + 1 :].tolist()
+    if tokenizer.end in continuation:  # what comes after it is another document
+        continuation = continuation[: continuation.index(tokenizer.end)]
     return compare(*(find_words(tokenizer.decode(part)).hashes.tolist() for part in (continuation, true)))
 
 
@@ -392,7 +395,7 @@ def command(
             arms = tuple(arm for arm in arms if arm.name in only)
         outcomes = measure(out, scale, arms, range(1 if quick else seeds), Console(stderr=True), threads)
         for metric in ("rouge",) if quick else ("rouge", "exact", "longest"):
-            console.print(table_of(outcomes, scale, metric))
+            console.print(table_of(outcomes, scale, metric), width=max(console.width, 110), no_wrap=True)
         console.print(str(out / "memorization.html"), soft_wrap=True, highlight=False)
     except FairtroveError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -72,6 +72,10 @@ def curate(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N rows of each input file.")] = None,
     set_: SetOption = None,
+    batch_timeout: Annotated[
+        float,
+        typer.Option("--batch-timeout", min=0, metavar="SECONDS", help="Longest that a stage may take for one batch."),
+    ] = 3600,
     keep_old: Annotated[bool, typer.Option("--keep-old", help="Keep the shards of the version replaced.")] = False,
     skip_failed: Annotated[
         bool, typer.Option("--skip-failed", help="Publish without input files that fail, and list them.")
@@ -111,6 +115,7 @@ def curate(
             skip_failed=skip_failed,
             engine=chosen,
             cluster=settings,
+            batch_timeout=batch_timeout,
         )
     for outcome in result.failed:
         stderr.print(Text.assemble(("failed:", "bold red"), f" {outcome.error}"), soft_wrap=True, highlight=False)

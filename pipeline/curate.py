@@ -30,6 +30,7 @@ from manifests.publish import (
     working_version,
 )
 from manifests.schema import restore_host
+from pipeline.alarm import BATCH_SECONDS
 from pipeline.clusters import Engine, expect_idle, run_on
 from pipeline.executors import OnStep, Outcome, run_jobs
 from pipeline.folder import clean_version, locked
@@ -121,6 +122,7 @@ def curate(
     skip_failed: bool = False,
     engine: Engine = Engine.LOCAL,
     cluster: Mapping[str, str] | None = None,
+    batch_timeout: float = BATCH_SECONDS,
 ) -> RunResult:
     """Bring the corpus at `out` to what the plan asks for.
 
@@ -133,6 +135,7 @@ def curate(
         skip_failed: publish without the tasks that failed; they are listed in `run.json`.
         engine: where tasks run; on a cluster `out` must be a folder that all its machines see.
         cluster: settings of the engine; see `pipeline.clusters.SETTINGS`.
+        batch_timeout: seconds that a stage may take for one batch of documents; 0 for ever.
 
     Raises:
         RunError: another run holds the folder, or it is not one that fairtrove made.
@@ -141,7 +144,7 @@ def curate(
     with locked(out):
         expect_idle(out / "logs" / "engine")
         run = partial(_run_jobs, out=out, workers=workers, on_step=on_step, engine=engine, cluster=cluster)
-        return _curate(plan, out, run, on_start, on_end, keep_old, skip_failed)
+        return _curate(plan, out, run, on_start, on_end, keep_old, skip_failed, batch_timeout)
 
 
 def _run_jobs(
@@ -165,6 +168,7 @@ def _curate(
     on_end: Any,
     keep_old: bool,
     skip_failed: bool,
+    batch_timeout: float,
 ) -> RunResult:
     parent, version = working_version(out)
     staging = out / ".staging"
@@ -189,7 +193,7 @@ def _curate(
     for task in adopted:
         adopt_task(out, parent or 0, version, task)
     result.adopted = adopted
-    jobs = [_job(plan, out, version, staging, file) for file in pending]
+    jobs = [_job(plan, out, version, staging, file, batch_timeout) for file in pending]
     if on_start:
         on_start(jobs, result.resumed + adopted)
     costs = _Costs(out / "logs" / "tasks")
@@ -222,7 +226,7 @@ def _curate(
     return result
 
 
-def _job(plan: Plan, out: Path, version: int, staging: Path, file: InputFile) -> Job:
+def _job(plan: Plan, out: Path, version: int, staging: Path, file: InputFile, batch_timeout: float) -> Job:
     return Job(
         corpus=out,
         version=version,
@@ -234,6 +238,7 @@ def _job(plan: Plan, out: Path, version: int, staging: Path, file: InputFile) ->
         fingerprint=plan.fingerprints[file.source],
         pins=plan.pins[file.source],
         limit=plan.limit,
+        batch_timeout=batch_timeout,
     )
 
 

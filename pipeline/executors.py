@@ -36,6 +36,8 @@ from pipeline.task import Job, Progress, TaskReport, run_task
 TRIES = 2
 """A task whose worker dies is tried once more: the worker may have been the victim of another's memory."""
 _REPORT_EVERY = 0.1  # seconds between progress messages of a worker
+_LOOK_EVERY = 10.0  # seconds after which silent workers are looked for
+_GRACE = 60.0  # seconds beyond its time that a worker has to end by itself, start-up and publishing included
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,8 @@ def _attempt(job: Job, progress: Progress | None) -> Outcome:
         where = f"{error.filename}: " if error.filename else ""
         return Outcome(job, error=f"{where}{error.strerror or error}", traceback=traceback.format_exc())
     except Exception as error:
+        if type(error).__module__.startswith("filters."):  # raised with a message for the reader
+            return Outcome(job, error=f"{job.file.task}: {error}", traceback=traceback.format_exc())
         last = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{os.path.basename(last.filename)}:{last.lineno}"
         return Outcome(job, error=f"{type(error).__name__} at {place}", traceback=traceback.format_exc())
@@ -190,6 +194,7 @@ class _Worker:
     pipe: Connection
     alive: Connection  # held open by the parent; the worker ends when it closes
     job: Job | None = None
+    heard: float = 0.0  # when it last said something, by the monotonic clock
 
 
 @dataclass(slots=True)
@@ -209,7 +214,11 @@ def _run_parallel(jobs: Sequence[Job], workers: int, on_step: OnStep | None) -> 
             busy = [worker for worker in crew if worker.job is not None]
             if not busy:
                 return
-            ready = wait([worker.pipe for worker in busy] + [worker.process.sentinel for worker in busy])
+            watched = [worker.pipe for worker in busy] + [worker.process.sentinel for worker in busy]
+            ready = wait(watched, timeout=_LOOK_EVERY)
+            for worker in busy:
+                if worker.job and _silent(worker) and worker.pipe not in ready:
+                    worker.process.kill()
             for worker in busy:
                 if worker.pipe in ready or worker.process.sentinel in ready:
                     outcome = _hear(worker, queue, on_step)
@@ -240,6 +249,7 @@ def _assign(worker: _Worker, queue: _Queue) -> None:
     job = queue.waiting.popleft()
     queue.tries[job.file.task] = queue.tries.get(job.file.task, 0) + 1
     worker.job = job
+    worker.heard = time.monotonic()
     with contextlib.suppress(OSError):  # it died while idle: its sentinel tells, and the job is tried again
         worker.pipe.send(job)
 
@@ -253,6 +263,8 @@ def _hear(worker: _Worker, queue: _Queue, on_step: OnStep | None) -> Outcome | N
         message = worker.pipe.recv() if worker.pipe.poll() else None
     except (EOFError, OSError):
         message = None
+    silent = _silent(worker)
+    worker.heard = time.monotonic()
     if isinstance(message, Step):
         if on_step:
             on_step(message)
@@ -262,10 +274,20 @@ def _hear(worker: _Worker, queue: _Queue, on_step: OnStep | None) -> Outcome | N
         return message
     worker.process.join(10)
     worker.job = None
+    if silent:
+        return Outcome(
+            job, error=f"{job.file.task}: no sign of life within {job.batch_timeout:g} s; its worker was ended"
+        )
     if queue.tries[job.file.task] < TRIES:
         queue.waiting.appendleft(job)
         return None
     return Outcome(job, error=f"its worker died {TRIES} times ({_cause(worker.process.exitcode)})")
+
+
+def _silent(worker: _Worker) -> bool:
+    """Whether a worker is overdue: it would have ended the task by itself, if anything still ran in it."""
+    limit = worker.job.batch_timeout if worker.job else 0.0
+    return limit > 0 and time.monotonic() - worker.heard > limit + _GRACE
 
 
 def _cause(exitcode: int | None) -> str:

@@ -30,6 +30,7 @@ class JsonlReader:
         self._location = file.location
         self._wanted = source.columns.model_dump()
         self._limit = limit
+        self._longest = 6 * source.max_document_bytes + _MOST_BESIDE_TEXT
         self._count = LineCount(decompressed(path, file.location))
         self._stream = io.BufferedReader(self._count, 1 << 20)
 
@@ -37,8 +38,12 @@ class JsonlReader:
         batch: list[Row] = []
         held = 0
         for file_row, line in enumerate(self._lines()):
-            batch.append(_json_row(file_row, line, self._wanted))
-            held += len(line)
+            if len(line) > self._longest:
+                row = Row(file_row, problem=Reason.TOO_LARGE)
+            else:
+                row = _json_row(file_row, line, self._wanted)
+                held += len(line)
+            batch.append(row)
             if len(batch) == BATCH_ROWS or held > 32_000_000:
                 yield batch
                 batch, held = [], 0
@@ -56,10 +61,19 @@ class JsonlReader:
 
     def _lines(self) -> Iterator[bytes]:
         with self._naming_the_file():
-            for file_row, line in enumerate(self._stream):
+            for file_row, line in enumerate(iter(self._line, b"")):
                 if self._limit is not None and file_row >= self._limit:
                     return
                 yield line.removeprefix(codecs.BOM_UTF8) if file_row == 0 else line
+
+    def _line(self) -> bytes:
+        """The next line; of one that is longer than any document may be, a piece that is too long, and the rest is
+        passed over: such a line may be all that a bomb of a few kB unpacks to."""
+        line = self._stream.readline(self._longest + 1)
+        rest = line
+        while len(rest) > self._longest and not rest.endswith(b"\n"):
+            rest = self._stream.readline(self._longest + 1)
+        return line
 
     @contextlib.contextmanager
     def _naming_the_file(self) -> Iterator[None]:
@@ -70,6 +84,9 @@ class JsonlReader:
             raise SourceError(
                 f"{self._location}: the stream breaks off ({first_line(error)}); fetch it again"
             ) from error
+
+
+_MOST_BESIDE_TEXT = 1 << 20  # bytes of a line for other keys; a text may take six bytes for each of its own (\u0041)
 
 
 class LineCount(io.RawIOBase):

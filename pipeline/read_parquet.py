@@ -23,12 +23,15 @@ from pipeline.inputs import InputFile, SourceError, expect_damage, first_line
 from pipeline.recipe import Columns, Source
 from pipeline.rows import BATCH_ROWS, Row
 
+_MOST_ROWS = 10_000_000  # of a file that has fewer bytes: a footer can announce any number
+
 
 class ParquetReader:
     """Rows of a Parquet file, of those columns that the recipe names; the footer counts them."""
 
     def __init__(self, path: Path, file: InputFile, source: Source, limit: int | None):
         self._location = file.location
+        self._bytes = path.stat().st_size
         try:
             self._file = pq.ParquetFile(path, pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
@@ -49,6 +52,10 @@ class ParquetReader:
         if held != metadata.num_rows:
             raise SourceError(
                 f"{self._location}: its footer says {metadata.num_rows} rows, its row groups {held}; write it anew"
+            )
+        if held > max(_MOST_ROWS, self._bytes):
+            raise SourceError(
+                f"{self._location}: its footer says {held:,} rows in {self._bytes:,} bytes; no file of texts is like it"
             )
         return held if limit is None else min(limit, held)
 

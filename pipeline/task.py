@@ -23,6 +23,7 @@ from filters.decision import Decision
 from manifests.ledger import Account, Ledger
 from manifests.publish import publish_task
 from manifests.schema import ConservationError, FairtroveError, Stage, restore_host
+from pipeline.alarm import BATCH_SECONDS, alarm
 from pipeline.inputs import InputFile, localized
 from pipeline.intake import Intake
 from pipeline.recipe import Output, Policy, Source
@@ -44,6 +45,7 @@ class Job:
         fingerprint: digest of recipe and code, recorded with the task.
         pins: digests of the snapshots that the plan found; the task refuses any other.
         limit: only the first rows of the file.
+        batch_timeout: seconds that a stage may take for one batch; 0 for ever.
     """
 
     corpus: Path
@@ -56,6 +58,7 @@ class Job:
     fingerprint: str
     pins: Mapping[str, str]
     limit: int | None = None
+    batch_timeout: float = BATCH_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,8 @@ def _run(job: Job, staging: Path, progress: Progress | None, started: float) -> 
         intake = Intake(job.file, local.path, job.source, job.limit)
         writer = ShardWriter(task, edition.hexdigest()[:10], staging, job.output, ledger.keep)
         try:
-            _drain(intake, stages, writer, ledger, progress)
+            with alarm(task, job.batch_timeout) as alive:
+                _drain(intake, stages, writer, ledger, progress, alive)
             writer.close()
         except BaseException:
             writer.abandon()
@@ -138,8 +142,15 @@ def _run(job: Job, staging: Path, progress: Progress | None, started: float) -> 
 
 
 def _drain(
-    intake: Intake, stages: Sequence[RecordedStage], writer: ShardWriter, ledger: Ledger, progress: Progress | None
+    intake: Intake,
+    stages: Sequence[RecordedStage],
+    writer: ShardWriter,
+    ledger: Ledger,
+    progress: Progress | None,
+    alive: Callable[[], None],
 ) -> None:
+    rows = 0
+
     def record(stage: str, documents: Sequence[Document], decisions: Sequence[Decision]) -> None:
         try:
             entries = [document.entry for document in documents]
@@ -149,8 +160,12 @@ def _drain(
                 "a step must pass on the Document that it was given"
             ) from error
         ledger.record(stage, entries, decisions, [language_label(document.metadata) for document in documents])
-        if progress and stage == Stage.INTAKE:
-            progress(entries[-1].file_row + 1, intake.fraction)
+        nonlocal rows
+        if stage == Stage.INTAKE:
+            rows = entries[-1].file_row + 1
+        if progress:
+            progress(rows, intake.fraction)
+        alive()
 
     intake.recorder = record
     stream = intake.run()

@@ -35,12 +35,14 @@ DECIDES: dict[ModuleType, frozenset[str]] = {
     pipeline: frozenset(
         {
             "addresses",
+            "alarm",
             "inputs",
             "intake",
             "read_jsonl",
             "read_parquet",
             "read_warc",
             "readers",
+            "retrying",
             "rows",
             "shards",
             "stages",

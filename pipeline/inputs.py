@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from manifests.schema import FairtroveError
 from pipeline.recipe import RecipeError, Source
@@ -84,32 +85,43 @@ def list_files(name: str, source: Source) -> list[InputFile]:
 def _list_path(name: str, source: Source, path: str) -> Iterator[InputFile]:
     try:
         filesystem, root = fsspec.core.url_to_fs(path)
-        if _GLOB.search(root):
-            found = filesystem.glob(root, detail=True)
-            base = root[: _GLOB.search(root).start()].rpartition("/")[0]  # type: ignore[union-attr]
-        else:
-            found = filesystem.find(root, detail=True)
-            base = root.rstrip("/") if root.rstrip("/") not in found else root.rpartition("/")[0]
+        glob = _GLOB.search(root)
+        found = {
+            location: (int(info.get("size") or 0), _version(info))
+            for location, info in _found(filesystem, root, glob is not None)
+            if info.get("type") == "file"
+        }
     except (ImportError, ValueError) as error:
         raise RecipeError(f"source.{name}.path: {path}: {error}") from error
     except Exception as error:
         raise SourceError(f"source.{name}.path: {path}: cannot be listed: {type(error).__name__}: {error}") from error
+    folder = root.rstrip("/")
+    base = root[: glob.start()].rpartition("/")[0] if glob else root.rpartition("/")[0] if folder in found else folder
+    whole = len(found) == 1 and base != folder  # a file that is named alone may end as it likes
     suffixes = SUFFIXES[source.reader] if source.reader else tuple(sum(SUFFIXES.values(), ()))
-    whole = len(found) == 1 and base != root.rstrip("/")
     matched = 0
-    for location, info in sorted(found.items()):
-        if info.get("type") != "file" or not (whole or location.endswith(suffixes)):
+    for location, (size, version) in sorted(found.items()):
+        if not (whole or location.endswith(suffixes)):
             continue
         matched += 1
         yield InputFile(
             source=name,
             location=filesystem.unstrip_protocol(location) if "://" in path else location,
             name=location[len(base) :].lstrip("/"),
-            bytes=int(info.get("size") or 0),
-            version=_version(info),
+            bytes=size,
+            version=version,
         )
     if not matched:
         raise RecipeError(f"source.{name}.path: no file at {path} ({', '.join(suffixes)}); check it, or give --set")
+
+
+def _found(filesystem: Any, root: str, glob: bool) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """Places and what is said of them; of a local folder one by one, since of a million files that is a gigabyte."""
+    if glob:
+        return filesystem.glob(root, detail=True).items()
+    if isinstance(filesystem, LocalFileSystem) and filesystem.isdir(root):
+        return ((info["name"], info) for _, _, files in filesystem.walk(root, detail=True) for info in files.values())
+    return filesystem.find(root, detail=True).items()
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,32 +148,36 @@ def test_a_program_that_fails_or_reports_nothing_is_an_error(tmp_path):
         run_program(["this"], tmp_path / "costs.json")
 
 
-def test_bars_fail_on_a_low_ratio_and_on_lost_rows():
-    def measures(seconds: float, documents: int) -> dict[str, list[Measure]]:
-        peer = Measure(10.0, 1.0, {"stages": {}, "documents": 100})
-        return {
-            "baseline": [peer, peer],
-            "fairtrove": [Measure(seconds, 1.0, {"stages": {}, "documents": documents})] * 2,
-        }
+def test_bars_fail_on_a_low_ratio_speed_or_limit_and_on_lost_rows():
+    def measures(seconds: float, documents: int, io: float = 0.5) -> dict[str, list[Measure]]:
+        peer = Measure(80.0, 1.0, {"stages": {}, "documents": 100})
+        ours = Measure(seconds, 1.0, {"stages": {}, "documents": documents, "read": io, "write": io})
+        return {"baseline": [peer, peer], "fairtrove": [ours, ours]}
 
-    assert [met for _, met in bars(measures(5.0, 100), 100)] == [True, True]
-    assert [met for _, met in bars(measures(5.1, 100), 100)] == [False, True]
-    assert [met for _, met in bars(measures(1.0, 99), 100)] == [True, False]
+    def met(measures: dict[str, list[Measure]], text_mb: float = 140.0, alone: float = 1.0) -> list[bool]:
+        return [met for _, met in bars(measures, 100, text_mb, alone)]
+
+    assert met(measures(10.0, 100)) == [True, True, True, True]
+    assert met(measures(10.1, 100)) == [False, False, True, True]
+    assert met(measures(1.0, 99)) == [True, True, True, False]
+    assert met(measures(10.0, 100, io=0.75)) == [True, True, True, True]
+    assert met(measures(10.0, 100, io=0.76)) == [True, True, False, True]
 
 
 @pytest.mark.parametrize(
     ("seconds", "status", "line"),
     [
-        (4.0, 0, "bar pass: 2.5x the baseline (bar 2.0x) PASS"),
-        (8.0, 1, "bar pass: 1.2x the baseline (bar 2.0x) FAIL"),
+        (0.001, 0, "bar pass: 10000.0x the baseline (bar 8.0x) PASS"),
+        (8.0, 1, "bar pass: 1.2x the baseline (bar 8.0x) FAIL"),
     ],
 )
 def test_bench_prints_each_program_stage_and_bar(work, costs, monkeypatch, capsys, seconds, status, line):
-    ours = {"stages": {"robots": 1.0, "license": 0.5}, "read": 0.1, "write": 0.2, "ledger": 0.1, "documents": DOCUMENTS}
+    ours = {"stages": {"robots": 1.0, "license": 0.5}, "read": 0.0, "write": 0.0, "ledger": 0.1, "documents": DOCUMENTS}
     commands = []
 
     def run_program(command: list[str], report: Path) -> Measure:
-        commands.append(command)
+        if "stock" not in command[0]:
+            commands.append(command)
         return Measure(10.0, 500.0, costs) if "baseline" in command[0] else Measure(seconds, 300.0, ours)
 
     monkeypatch.setattr(bench_pass, "run_program", run_program)

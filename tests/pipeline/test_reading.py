@@ -22,8 +22,8 @@ from warcio.warcwriter import WARCWriter
 
 from filters.decision import Decision
 from filters.signals import SIGNALS
+from pipeline import addresses, read_parquet, read_warc
 from pipeline import intake as intake_module
-from pipeline import read_parquet, read_warc
 from pipeline.inputs import InputFile, SourceError, list_files, localized
 from pipeline.intake import Intake
 from pipeline.plan import _core_time, plan_sources
@@ -584,10 +584,10 @@ _HOSTLIKE = st.text("abcXYZ019.-:@[]%_ ;\\\t\u00e4\u3002", max_size=24)
 )
 def test_a_plain_url_is_located_as_any_other(scheme, host, rest):
     url = scheme + host + rest
-    plain = intake_module.locate(url)
+    plain = addresses.locate(url)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(intake_module, "_PLAIN_URL", re.compile(r"(?!)"))
-        assert intake_module.locate(url) == plain
+        patch.setattr(addresses, "_PLAIN_URL", re.compile(r"(?!)"))
+        assert addresses.locate(url) == plain
 
 
 def test_the_bytes_that_were_read_are_written_unless_a_stage_altered_the_text(tmp_path):

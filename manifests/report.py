@@ -93,6 +93,7 @@ REASONS: Mapping[str, str] = {
     "not_selected": "language not selected",
     "undetermined": "language undetermined",
     "mismatch": "language is not the declared one",
+    "cleared": "cleared by the cheap model",
     "toxic": "toxic",
     "unscored_language": "language without a classifier",
     "filtered": "filtered",

@@ -85,6 +85,7 @@ class Reason(StrEnum):
     MISMATCH = "mismatch"
     # toxicity
     CLEAN = "clean"  # also pii: nothing found
+    CLEARED = "cleared"  # by the cheap model of a cascade
     TOXIC = "toxic"
     UNSCORED_LANGUAGE = "unscored_language"
     # stock datatrove steps

@@ -17,6 +17,8 @@ from pipeline.cli_audit import app as audit_app
 from pipeline.cli_language import app as language_app
 from pipeline.cli_pii import app as pii_app
 from pipeline.cli_robots import app as robots_app
+from pipeline.cli_toxicity import CALIBRATE_EXAMPLE, calibrate
+from pipeline.cli_toxicity import app as toxicity_app
 from pipeline.cli_train import app as train_app
 from pipeline.terminal import UsageError, console, escaped, exits, fail, stderr
 
@@ -37,8 +39,10 @@ app = typer.Typer(
 app.add_typer(robots_app, name="robots")
 app.add_typer(language_app, name="language")
 app.add_typer(pii_app, name="pii")
+app.add_typer(toxicity_app, name="toxicity")
 app.add_typer(key_app, name="key")
 app.registered_commands += audit_app.registered_commands + ask_app.registered_commands + train_app.registered_commands
+app.command(epilog=CALIBRATE_EXAMPLE)(calibrate)
 
 RecipeArgument = Annotated[
     str, typer.Argument(help="A TOML file, or a recipe that ships: sample, corpus, apertus.", show_default=False)

@@ -265,7 +265,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-_FILES = ("snapshot", "takedown", "model", "heads", "encoder")
+_FILES = ("snapshot", "takedown", "model", "heads", "encoder", "calibration")
 
 
 def _describes(corpus: Corpus, plan: Plan, tasks: Sequence[str]) -> bool:
@@ -376,6 +376,9 @@ class _Costs:
                 text_bytes += cost["text_bytes"]
                 for stage, seconds in cost["cpu"].items():
                     total[stage] = total.get(stage, 0.0) + seconds
-        outer = {name: round(total.pop(name, 0.0), 6) for name in ("read", "write", "ledger", "total")}
+        outer: dict[str, Any] = {name: round(total.pop(name, 0.0), 6) for name in ("read", "write", "ledger", "total")}
+        # `stage/part` is within its stage: the two models of a cascade
+        parts = {name: round(total.pop(name), 6) for name in sorted(total) if "/" in name}
         stages = {stage: round(seconds, 6) for stage, seconds in total.items()}
+        outer |= {"parts": parts} if parts else {}
         write_json({**outer, "stages": stages, "documents": documents, "text_bytes": text_bytes}, path)

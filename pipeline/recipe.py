@@ -31,7 +31,9 @@ from manifests.schema import FairtroveError
 
 RECIPES = Path(__file__).parent / "recipes"
 Kind = Literal["web", "code", "math", "books", "parallel"]
-_PATH_KEYS = frozenset({"path", "snapshot", "takedown", "model", "heads"})  # `encoder` may be a Hub id: as written
+_PATH_KEYS = frozenset(
+    {"path", "snapshot", "takedown", "model", "heads", "calibration"}
+)  # `encoder` may be a Hub id: as written
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
@@ -94,6 +96,10 @@ class ToxicityPolicy(Model):
     encoder: str | None = None
     heads: str | None = None
     thresholds: dict[str, float] | None = None
+    calibration: str | None = None
+    clear: float | None = None
+    precision: Literal["float32", "bfloat16", "int8"] = "float32"
+    digest: str | None = None
 
 
 class PIIPolicy(Model):
@@ -384,7 +390,7 @@ _BRANCHES = {"str", "int", "float", "bool"} | {model.__name__ for model in (Poli
 _NOT_IN_DIGEST = {
     "robots": ("snapshot", "takedown"),
     "language": ("model",),
-    "toxicity": ("model", "encoder", "heads"),
+    "toxicity": ("model", "encoder", "heads", "calibration"),
     "pii": ("key",),
 }
 """Paths, whose files pins and fingerprints cover by content, and the key, which a digest would let one guess."""

@@ -84,6 +84,8 @@ def print_summary(console: Console, corpus: Corpus) -> None:
     console.print(table)
     for source, skipped in _skipped(corpus).items():
         console.print(Text(f"{source} skips {', '.join(skipped)}", style="dim"))
+    if said := _cascade(corpus, costs.get("parts", {})):
+        console.print(Text(said, style="dim"))
     totals = corpus.run["totals"]
     console.print(
         f"\n[bold]{totals['rows']:,}[/] rows in = [bold]{totals['kept']:,}[/] kept + "
@@ -98,6 +100,24 @@ def print_summary(console: Console, corpus: Corpus) -> None:
     console.print(f"Merkle root {corpus.root}")
     for failed, error in corpus.run.get("failed", {}).items():
         console.print(Text.assemble(("left out", "red"), f" {failed}: {error}"), soft_wrap=True)
+
+
+def _cascade(corpus: Corpus, parts: dict[str, float]) -> str:
+    """What a cascade's band cost and saved, in words; nothing without one."""
+    cleared = rows = 0
+    for task in corpus.tasks:
+        for count in task["counts"]:
+            if count["stage"] == "toxicity":
+                rows += count["rows"]
+                cleared += count["rows"] if count["reason"] == "cleared" else 0
+    if not cleared:
+        return ""
+    said = f"toxicity: the small model cleared {cleared:,} of {rows:,} documents, {rows - cleared:,} met the encoder"
+    if not {"toxicity/cheap", "toxicity/encoder"} <= set(parts) or rows == cleared:
+        return said
+    cheap, encoder = parts["toxicity/cheap"], parts["toxicity/encoder"]
+    saved = encoder / (rows - cleared) * cleared - cheap
+    return f"{said}; {cheap:,.1f} and {encoder:,.1f} CPU-s, about {saved:,.1f} saved"
 
 
 HOSTS_SHOWN = 20

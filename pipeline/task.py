@@ -132,6 +132,8 @@ def _run(job: Job, staging: Path, progress: Progress | None, started: float) -> 
     publish_task(job.corpus, job.version, account, writer.shards, writer.staged, staging, record)
     ended = time.process_time()
     cpu = {stage.stage: stage.cpu_seconds for stage in stages}
+    for stage in stages:
+        cpu |= getattr(stage, "parts", dict)()
     cpu |= {
         "read": intake.cpu_seconds,
         "write": writer.cpu_seconds,

@@ -53,4 +53,4 @@ DECIDES: dict[ModuleType, frozenset[str]] = {
 }
 """Modules whose text decides what a task writes; none named: the whole package, but for what only measures. A test
 holds the list against what a task imports."""
-MEASURES = frozenset({"language_card", "pii_card"})
+MEASURES = frozenset({"encoder_heads", "language_card", "pii_card", "toxicity_card"})

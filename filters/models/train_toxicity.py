@@ -14,6 +14,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import math
+import re
+import sysconfig
 import time
 import tomllib
 from collections import defaultdict
@@ -24,7 +26,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from filters.ngrams import BITS, PIECE, NgramModel, folding_table, hashed_positions
+from filters.models.authored import names as authored_names
+from filters.models.authored import sentences as authored_sentences
+from filters.models.translated import translations
+from filters.ngrams import BITS, PIECE, NgramModel, folded_words, folding_table, ngrams, spelled, word_rows
+from filters.toxicity_card import auroc, functional, recall_at
+from filters.toxicity_thresholds import tail_slope
 
 HERE = Path(__file__).parent
 SEED = 1
@@ -44,10 +51,15 @@ FALSE_POSITIVES = 0.01  # share of clean pages that a default threshold may excl
 # No default threshold is lower, however clean the pages score: below 0.5 the model itself holds a text to be more
 # likely clean than toxic, and neutral sentences about groups of people reach 0.3 to 0.5. Where nothing but listed terms
 # was there to learn from, the same abuse scores lower (0.38 in Russian for 0.9 in English), and so is the floor.
-FLOOR, FLOOR_LISTED = 0.5, 0.3
+FLOOR, FLOOR_LISTED = 0.55, 0.35
 # Sources whose clean rows are ordinary prose, and sources labelled by people.
 NEUTRAL = {"tatoeba", "wesnoth", "debian_handbook", "libreoffice_help", "icd10", "udhr"}
 HUMAN = {"measuring_hs", "mlma", "germeval2018", "told_br", "poleval2019_cbd", "cold"}
+TRANSLATED = "told_br"
+AUTHORED = "authored"
+MENTIONS = 40  # ordinary sentences per name of a group
+# Sources whose clean rows are no context for a toxic one: they are comments themselves.
+COMMENTS = HUMAN | {"apertium_mt_en", f"{TRANSLATED}_mt", AUTHORED}
 # Jokes signed with the newsgroup they come from: the model learned the signature, and flagged clean jokes by it.
 UNUSABLE = "fortunes_offensive"
 UNSPACED = {"cmn_Hani", "jpn_Jpan"}
@@ -77,6 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder with toxicity/ and lid/")
     parser.add_argument("--out", type=Path, default=HERE, help="folder to write to (default: this one)")
+    parser.add_argument("--untranslated", action="store_true", help="without rows that need Apertium")
     arguments = parser.parse_args()
     started = time.process_time()
 
@@ -87,6 +100,9 @@ def main() -> None:
     sentences = read_sentences(arguments.data / "lid" / "train" / "sentences.parquet", languages)
     labelled = hold_out(labelled, sentences["calibrate"])
     hold_out(judged, sentences["measure"], share=1.0)
+    add_code(sentences, languages)
+    if not arguments.untranslated:
+        labelled += translated(labelled)
     rows = training_rows(labelled, sentences["train"], random)
     print(f"{len(rows)} training rows, {len(languages)} languages, {time.process_time() - started:.0f} CPU s")
 
@@ -161,6 +177,34 @@ def hold_out(rows: Sequence[Row], sentences: dict[str, dict[str, list[str]]], sh
     return rest
 
 
+def add_code(sentences: dict[str, dict[str, dict[str, list[str]]]], languages: Sequence[str]) -> None:
+    """Lines of Python's standard library, and lists of its names, as clean sentences of every language.
+
+    Manual pages and tutorials in every language quote code, and names like `calloc` are made of unlikely letters.
+    """
+    folder = Path(sysconfig.get_path("stdlib"))
+    lines = [line.strip() for path in sorted(folder.glob("*.py")) for line in path.open(encoding="utf-8")]
+    names = sorted({name for line in lines for name in re.findall(r"\w{4,}", line)})
+    lists = [", ".join(f"{name}()" for name in names[first : first + 8]) for first in range(0, len(names), 8)]
+    for line in [line for line in lines if len(line) > 20] + lists:
+        lot = hashlib.blake2b(line.encode(), digest_size=2).digest()
+        if lot[1] > 64:
+            continue  # a quarter is plenty
+        purpose = "train" if lot[0] < 128 else "calibrate" if lot[0] < 205 else "measure"
+        for language in languages:
+            sentences[purpose][language]["code"].append(line)
+
+
+def translated(labelled: Sequence[Row]) -> list[Row]:
+    """The comments of `TRANSLATED` in the languages that Apertium has, by the label of the original."""
+    originals = [row for row in labelled if row.source == TRANSLATED]
+    return [
+        Row(text, original.toxic, language, f"{TRANSLATED}_mt", True)
+        for language, texts in translations([row.text for row in originals]).items()
+        for original, text in zip(originals, texts, strict=True)
+    ]
+
+
 def training_rows(labelled: Sequence[Row], sentences: dict[str, dict[str, list[str]]], random) -> list[Row]:
     """Labelled rows, long clean ones cut; toxic ones also inside clean context; ordinary sentences as clean rows."""
     rows: list[Row] = []
@@ -171,6 +215,8 @@ def training_rows(labelled: Sequence[Row], sentences: dict[str, dict[str, list[s
         else:
             rows.append(Row(row.text[:600], row.toxic, row.language, row.source, row.weak))
     rows += _identity_sentences()
+    rows += [Row(made.text, made.toxic, made.language, AUTHORED, False) for made in authored_sentences()]
+    rows += _mentions(sentences, random)
     rows += _clean_sentences(sentences, {row.language for row in labelled}, random)
     rows += _in_context(rows, random)
     order = random.permutation(len(rows))
@@ -201,6 +247,19 @@ def _identity_sentences() -> list[Row]:
     return made
 
 
+def _mentions(sentences, random) -> list[Row]:
+    """Ordinary sentences with a group's name before or after them: a name by itself says nothing."""
+    rows = []
+    for language, names in authored_names().items():
+        lines = [line for _, part in sorted(sentences[language].items()) for line in part]
+        space = "" if language in UNSPACED else " "
+        for name in names:
+            for index in random.integers(len(lines), size=MENTIONS):
+                pair = (name, lines[index][:200]) if random.random() < 0.5 else (lines[index][:200], name)
+                rows.append(Row(space.join(pair), False, language, AUTHORED, False))
+    return rows
+
+
 def _in_context(rows: Sequence[Row], random) -> list[Row]:
     """30% of the short toxic rows again between clean ones, and as many clean rows between clean ones.
 
@@ -208,7 +267,7 @@ def _in_context(rows: Sequence[Row], random) -> list[Row]:
     """
     clean, toxic = defaultdict(list), defaultdict(list)
     for row in rows:
-        if not row.toxic and row.source not in HUMAN and row.source != "apertium_mt_en":
+        if not row.toxic and row.source not in COMMENTS:
             clean[row.language].append(row.text)
         elif row.toxic and len(row.text) < 200:
             toxic[row.language].append(row.text)
@@ -244,17 +303,22 @@ def featurize(texts: Sequence[str], fold: np.ndarray) -> Features:
     entries, lengths, codes = [], np.zeros(len(texts), np.int64), np.zeros(len(texts), np.int64)
     for first in range(0, len(texts), 500):
         part = texts[first : first + 500]
-        for positions in hashed_positions(part, fold):
-            owners = np.full(len(positions.codes), -1)
-            for start, (owner, _, piece) in zip(positions.starts, positions.pieces, strict=True):
-                owners[start : start + len(piece.codes)] = owner
-                codes[first + owner] += len(piece.codes)
+        for words in folded_words(part, fold):
+            owner = np.repeat(words.owners, np.diff(words.firsts))
+            codes[first : first + len(part)] += np.bincount(words.owners, words.measures, len(part)).astype(np.int64)
+            letters, _ = spelled(words, np.arange(len(words.begins)))
+            at_code = np.repeat(owner, words.lengths + 1)
             columns, whose = [], []
-            for name, (where, table_rows) in positions.rows.items():
-                belongs = owners if where is None else owners[where]
-                mine = belongs >= 0  # padding belongs to no row
-                columns.append((table_rows[mine] + OFFSETS[name]).astype(np.int32))
-                whose.append(belongs[mine])
+            for name, rows, valid in ngrams(letters):
+                columns.append((rows[valid] + OFFSETS[name]).astype(np.int32))
+                whose.append(at_code[: len(rows)][valid])
+            short = np.flatnonzero(~words.long)
+            columns.append((word_rows(words.keys[short]) + OFFSETS["word"]).astype(np.int32))
+            whose.append(owner[short])
+            for name, rows, crossing in words.groups():
+                inside = np.delete(np.arange(len(rows)), crossing)
+                columns.append((rows[inside] + OFFSETS[name]).astype(np.int32))
+                whose.append(owner[inside])
             column, row = np.concatenate(columns), np.concatenate(whose)
             entries.append(column[np.argsort(row, kind="stable")])
             lengths[first : first + len(part)] += np.bincount(row, minlength=len(part))
@@ -304,7 +368,7 @@ def _importance(rows: Sequence[Row], toxic: np.ndarray) -> np.ndarray:
 def quantized(weights: np.ndarray, fold: np.ndarray) -> NgramModel:
     """Weights as int8; the one weight in 10,000 beyond the range is clipped, which keeps the steps small."""
     scale = float(np.quantile(np.abs(weights), 0.9999)) / 127
-    small = np.clip(np.rint(weights / scale), -127, 127).astype(np.int16)
+    small = np.clip(np.rint(weights / scale), -127, 127).astype(np.int8)
     tables = {name: small[OFFSETS[name] : OFFSETS[name] + (1 << bits)] for name, bits in BITS.items()}
     return NgramModel(tables, fold, BIAS, scale, DAMPING, BLOCK, SPAN)
 
@@ -353,7 +417,7 @@ def calibrate(model: NgramModel, floors: dict[str, float], sentences, random) ->
             peaks = model.peaks(pages(lines, 400 if len(parts) > 1 else 2000, random))
             logits.append(np.array([peak.logit for peak in peaks]))
             sizes.append(np.log([max(peak.windows, 1) for peak in peaks]))
-        slope = _tail_slope(np.concatenate(sizes), np.concatenate(logits))
+        slope = tail_slope(np.concatenate(sizes), np.concatenate(logits))
         levels = [
             np.quantile(part - slope * size, 1 - FALSE_POSITIVES) for part, size in zip(logits, sizes, strict=True)
         ]
@@ -367,19 +431,11 @@ def calibrate(model: NgramModel, floors: dict[str, float], sentences, random) ->
     return found
 
 
-def _tail_slope(sizes: np.ndarray, logits: np.ndarray) -> float:
-    """Growth of the 95% quantile of the logits with size, fitted over six bins of equal number."""
-    bins = np.array_split(np.argsort(sizes, kind="stable"), 6)
-    centres = [sizes[part].mean() for part in bins]
-    tails = [np.quantile(logits[part], 0.95) for part in bins]
-    return max(float(np.polyfit(centres, tails, 1)[0]), 0.0)
-
-
 def write_calibration(calibration: dict[str, dict[str, float]], path: Path) -> None:
     lines = [
         "# Written by `python -m filters.models.train_toxicity`. Per language: slope, subtracted from the logit once",
         "# per natural logarithm of the number of windows; level, the score that 1% of clean pages reach; threshold,",
-        "# the same but not below a floor (0.5 or 0.3); number of pages. `default` is for all other languages.",
+        "# the same but not below a floor (0.55 or 0.35); number of pages. `default` is for all other languages.",
     ]
     for language, values in calibration.items():
         lines += ["", f"[{language}]", *(f"{name} = {value}" for name, value in values.items())]
@@ -430,20 +486,27 @@ def measure(folder: Path, judged: Sequence[Row], sentences, languages: Sequence[
         lines.append("| " + " | ".join(cells) + " |")
     means = [np.mean([column[place] for column in columns if column[place] is not None]) for place in range(5)]
     lines.append(f"| mean | {means[0]:.3f} | {means[1]:.3f} | | {means[2]:.3f} | {means[3]:.3f} | {means[4]:.1%} | |")
-    return lines
+    return [*lines, "", *_functional_table(model)]
 
 
-def auroc(toxic: np.ndarray, scores: np.ndarray) -> float:
-    """Probability that a toxic row scores above a clean one, ties counting half."""
-    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(count) - (count - 1) / 2)[place]
-    positive, negative = int(toxic.sum()), int((~toxic).sum())
-    return float((ranks[toxic].sum() - positive * (positive + 1) / 2) / (positive * negative))
-
-
-def recall_at(toxic: np.ndarray, scores: np.ndarray, rate: float) -> float:
-    """Share of toxic rows above the score that `rate` of the clean rows exceed."""
-    return float((scores[toxic] > np.quantile(scores[~toxic], 1 - rate)).mean())
+def _functional_table(model) -> list[str]:
+    """Markdown of the functional tests, see `filters.toxicity_card`."""
+    tests = functional(lambda *args: [mark.score for mark in model.marks(*args)], model.threshold)
+    functions = sorted({name for test in tests for name in test.flagged})
+    head = ["language", "functional AUROC", "identity gap", "spread", *(f"flagged: {name}" for name in functions)]
+    rows = [
+        [test.language, f"{test.auroc:.3f}", f"{test.gap:+.3f}", f"{test.spread:.3f}"]
+        + [f"{test.flagged.get(name, 0):.0%}" for name in functions]
+        for test in tests
+    ]
+    figures = [
+        [test.auroc, test.gap, test.spread, *(test.flagged.get(name, 0) for name in functions)] for test in tests
+    ]
+    means = np.mean(figures, axis=0)
+    shares = [f"{share:.0%}" for share in means[3:]]
+    rows.append(["mean", f"{means[0]:.3f}", f"{means[1]:+.3f}", f"{means[2]:.3f}", *shares])
+    table = [head, ["---"] * len(head), *rows]
+    return [f"| {' | '.join(row)} |" for row in table]
 
 
 def write_card(path: Path, lines: Sequence[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import itertools
 import pickle
 import re
@@ -20,10 +19,11 @@ from hypothesis import strategies as st
 
 from filters import toxicity
 from filters.decision import Action
-from filters.ngrams import NgramModel, folded, folding_table, hashed_positions
+from filters.ngrams import BITS, DROPPED, PIECE, NgramModel, unspaced
 from filters.scores import ModelError
 from filters.toxicity import Reason, Toxicity, embedded, score
 from tests.conftest import shared_data
+from tests.tiny_encoder import HIDDEN, needs_torch, save_tiny_encoder, save_tiny_heads
 
 MODEL = embedded(str(toxicity.MODEL))
 LABELS = sorted(MODEL.calibration)
@@ -186,44 +186,79 @@ def test_a_long_clean_page_scores_no_higher_than_a_short_one() -> None:
     assert long <= short
 
 
-def test_hashing_agrees_with_a_plain_loop() -> None:
-    """The oracle: n-grams, words and pairs of one text, hashed one at a time in Python integers."""
-    text = "Zwei  Boote, 12 Netze!"
-    fold = folding_table()
-    codes = folded(text, fold).codes.tolist()
-    assert "".join(chr(code) if code else " " for code in codes) == " zwei boote 00 netze!  ".replace("  ", " ")
-    [positions] = hashed_positions(["first", text], fold)
+SAMPLES = [
+    "Zwei  Boote, 12 Netze! sooooo",
+    "he said: YOU are an i\u200bdiot, 2024 \U0001f600\U0001f600\U0001f600 averyveryverylongpathindeed/x",
+    "你们都是一路货色，滚出去！ mixed 日本語 text",
+    "Ты́ тупа́я é\u0301\u0301 \u00adsoft",
+]
 
-    def row(value: int, bits: int) -> int:
-        return ((value ^ value >> 15) * 0x9E3779B1 & 0xFFFFFFFF) >> 32 - bits
 
-    padded = codes + [0] * 8
-    start = int(positions.starts[1])
-    for order, bits in ((2, 16), (3, 17), (4, 18), (5, 18)):
-        rows = positions.rows[order][1]
-        for place in range(len(codes)):
-            value = 0
-            for code in padded[place : place + order]:
-                value = (value * 0x01000193 + code) & 0xFFFFFFFF
-            assert rows[start + place] == row(value, bits)
-    words, begin = [], None
-    for place, code in enumerate(codes):
-        if code and begin is None:
-            begin = place
-        elif not code and begin is not None:
-            words.append((begin, codes[begin:place]))
-            begin = None
-    hashes = []
-    for _, letters in words:
-        value = sum(code * pow(0x100000001B3, power, 1 << 64) for power, code in enumerate(letters)) % (1 << 64)
-        hashes.append((value ^ value >> 29) & 0xFFFFFFFF)
-    where, rows = positions.rows["word"]
-    mine = where >= start
-    assert (where[mine] - start).tolist() == [place for place, _ in words]
-    assert rows[mine].tolist() == [row(value, 17) for value in hashes]
-    where, rows = positions.rows["pair"]
-    pairs = [(one * 0x01000193 & 0xFFFFFFFF) ^ other for one, other in itertools.pairwise(hashes)]
-    assert rows[where >= start].tolist() == [row(value, 18) for value in pairs]
+@pytest.mark.parametrize("text", SAMPLES)
+def test_a_window_sum_agrees_with_a_plain_loop(text: str) -> None:
+    """The oracle: n-grams, words and word groups of one text, hashed one at a time in Python integers."""
+    mask, mix, mix64 = 0xFFFFFFFF, 0x9E3779B1, 0x9E3779B97F4A7C15
+    model = MODEL.model
+
+    def weight(name: int | str, value: int) -> int:
+        value ^= value >> 15
+        return int(model.tables[name][(value * mix & mask) >> 32 - BITS[name]])
+
+    def key(word: list[int]) -> int:
+        quads = [
+            sum(code << 16 * place for place, code in enumerate(word[start : start + 4])) for start in range(0, 24, 4)
+        ]
+        value = quads[0]
+        if len(word) > 4:
+            for quad in quads[1 : 2 if len(word) <= 8 else 6]:
+                value = value * mix64 % (1 << 64)
+                value = ((value ^ value >> 31) + quad) % (1 << 64)
+        value = value * mix64 % (1 << 64)
+        return (value ^ value >> 32) * mix64 % (1 << 64)
+
+    codes: list[int] = []
+    for character in text:
+        code = int(model.fold[ord(character) if ord(character) < 0x10000 else 0xE000 + ord(character) % 0x1800])
+        if code != DROPPED and not (len(codes) > 1 and codes[-1] == codes[-2] == code and code not in (0, ord("0"))):
+            codes.append(code)
+    words = [list(group) for letters, group in itertools.groupby(codes, key=bool) if letters]
+    keys = []
+    total = 0
+    for word in words:
+        long = len(word) > 24 or bool(unspaced(np.array(word[:1]))[0])
+        keys.append(0 if long else key(word) >> 32)
+        total += 0 if long else weight("word", keys[-1])
+        framed = [0, *word, 0]
+        for order in (2, 3, 4, 5):
+            for start in range(len(framed) - order + 1):
+                value = 0
+                for code in framed[start : start + order]:
+                    value = (value * 0x01000193 + code) & mask
+                total += weight(order, value)
+    for one, other in itertools.pairwise(keys):
+        total += weight("pair", (one * 0x01000193 & mask) ^ other)
+    for one, other in zip(keys, keys[2:], strict=False):
+        total += weight("skip", (one * 0x85EBCA6B & mask) ^ other)
+    length = sum(len(word) + 1 for word in words) + 1
+    wide = NgramModel(model.tables, model.fold, 0.0, 1.0, 0.0, 1 << 20, 3)  # one window over everything
+    [peak] = wide.peaks([text])
+    assert round(peak.logit * length**0.5) == total
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(texts, st.sampled_from(SAMPLES)), min_size=1, max_size=5))
+def test_what_is_remembered_of_words_does_not_show_in_a_score(batch: list[str]) -> None:
+    fresh = NgramModel.load(toxicity.MODEL)
+    assert fresh.peaks(batch) == MODEL.model.peaks(batch)
+
+
+def test_a_piece_of_a_long_document_counts_its_own_words_only() -> None:
+    text = ("plain words " * 4000)[: PIECE - 5] + " you stupid bitch"  # the cut runs through the insult
+    [whole] = MODEL.model.peaks([text])
+    one, other = MODEL.model.peaks([text[:PIECE], text[PIECE:]])
+    assert whole.windows == one.windows + other.windows
+    assert whole.logit == max(one.logit, other.logit)
+    assert text[whole.start : whole.end].strip()
 
 
 def test_a_saved_model_has_the_same_bytes_and_scores_when_saved_again(tmp_path: Path) -> None:
@@ -370,59 +405,15 @@ def test_planted_insults_are_found_and_clean_pages_left_alone() -> None:
 
 # --- the published way, on an encoder made here ---------------------------------------------------------------------
 
-needs_torch = pytest.mark.skipif(
-    not (importlib.util.find_spec("torch") and importlib.util.find_spec("transformers")),
-    reason="torch or transformers not installed: pip install 'fairtrove[train]'",
-)
-HIDDEN = 16
-
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A randomly initialised two-layer encoder whose tokenizer has one token per character."""
-    import torch
-    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
-
-    folder = tmp_path_factory.mktemp("encoder")
-    characters = sorted({*"abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ.,!?'äöüß"})
-    vocabulary = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, **{c: i + 4 for i, c in enumerate(characters)}}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", model_max_length=80
-    ).save_pretrained(folder)
-    torch.manual_seed(0)
-    XLMRobertaModel(
-        XLMRobertaConfig(
-            vocab_size=len(vocabulary),
-            hidden_size=HIDDEN,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=32,
-            max_position_embeddings=90,
-            initializer_range=0.5,
-        )
-    ).save_pretrained(folder)
-    return folder
+    return save_tiny_encoder(tmp_path_factory.mktemp("encoder"))
 
 
 @pytest.fixture(scope="module")
 def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Heads for German and English in one safetensors file."""
-    import torch
-    from safetensors.torch import save_file
-
-    torch.manual_seed(1)
-    shapes = {"0.weight": (HIDDEN, HIDDEN), "0.bias": (HIDDEN,), "3.weight": (2, HIDDEN), "3.bias": (2,)}
-    labels = ("deu_Latn", "eng_Latn")
-    tensors = {f"{label}.{name}": torch.randn(shape) for label in labels for name, shape in shapes.items()}
-    path = tmp_path_factory.mktemp("heads") / "heads.safetensors"
-    save_file(tensors, path)
-    return path
+    return save_tiny_heads(tmp_path_factory.mktemp("heads") / "heads.safetensors")
 
 
 @pytest.fixture

@@ -148,15 +148,14 @@ class _Reader:
             if token.start() > at:
                 self._write(self._content[at : token.start()], at)
             at = token.end()
-            if token[1]:
-                if token[1].lower() == "script" and "ld+json" in token[2] and len(self.page.data) < 20:
+            name = token[5]
+            if name is None:
+                if token[1] and token[1].lower() == "script" and "ld+json" in token[2] and len(self.page.data) < 20:
                     self.page.data.append((token[3][:_MAX_DATA], token.start(3), token.end(3)))
                 continue
-            if token[5] is None:
-                continue
-            name = token[5].lower()
-            if name not in _INLINE:
-                self._end_line(token.start())
+            name = name.lower()
+            if name not in _INLINE and self._parts and self._parts[-1] != "\n":
+                self._put("\n", token.start())
             if token[4]:
                 self._close_element(name)
             else:
@@ -211,17 +210,17 @@ class _Reader:
         containers = " ".join(f"{tag} {named}" for tag, named in self._stack[-40:])
         self.page.links.append(Link(name, values, containers, token.start(), token.end(), self._length))
 
-    def _end_line(self, at: int) -> None:
-        if self._parts and self._parts[-1] != "\n":
-            self._put("\n", at)
-
     def _write(self, text: str, at: int) -> None:
-        if self._hidden or not text.strip():
-            if not self._hidden and self._parts and not self._parts[-1][-1].isspace():
-                self._put(" ", at)
+        if self._hidden:
             return
-        for piece, place in _folded(text):
-            self._put(piece, at + place)
+        if not text or text.isspace():
+            if self._parts and not self._parts[-1][-1].isspace():
+                self._put(" ", at)
+        elif text.isprintable() and "  " not in text and "&" not in text:  # its only blanks are single spaces
+            self._put(text, at)
+        else:
+            for piece, place in _folded(text):
+                self._put(piece, at + place)
 
     def _put(self, piece: str, origin: int) -> None:
         self.page._pieces.append(self._length)

@@ -15,9 +15,10 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from filters.license_finding import Finding, granted
+from filters.license_doubt import denied, narrowed
+from filters.license_finding import Finding, granted, reserved
 from filters.license_names import parse_declared
-from filters.license_policy import canonical
+from filters.license_policy import canonical, permissive
 
 _LICENSE_LINE = re.compile(
     r"^[ \t]*+(?:[/*#;%!.>|\"'-]++[ \t]*+)?[@_]{0,2}licen[sc]e_{0,2}(?:[ \t]{0,20}[:=]|[ \t]{1,3}(?!-))[ \t]{0,20}"
@@ -79,7 +80,8 @@ def named_marks(text: str, base: int) -> Iterator[Finding]:
     for word in itertools.islice(_DUAL_WORD.finditer(text), 20):
         dual = _DUAL.match(text, word.start())
         if dual and not _of_others(text, dual.start()) and (expression := _choice(dual[1])):
-            yield granted(expression, "license-text", base + dual.start(), base + dual.end(), 0.8)
+            if mark := _mark(text, base, dual.start(), dual.end(), expression):
+                yield mark
             return
     for pattern in (_LICENSE_LINE, _UNDER, _LEADING_LICENSE, _IN_COPYRIGHT):
         named = False
@@ -88,11 +90,22 @@ def named_marks(text: str, base: int) -> Iterator[Finding]:
                 continue
             if pattern is _IN_COPYRIGHT and not _COPYRIGHT.search(_line_before(text, found.start())):
                 continue
-            if expression := _named(text, found):
+            expression = _named(text, found)
+            if expression and (mark := _mark(text, base, found.start(), found.end(), expression)):
                 named = True
-                yield granted(expression, "license-text", base + found.start(), base + found.end(), 0.8)
+                yield mark
         if named:
             return
+
+
+def _mark(text: str, base: int, start: int, end: int, expression: str) -> Finding | None:
+    """A name as a mark; of a permissive one only if the words around leave it so."""
+    if permissive(expression):
+        if denied(text, start):
+            return None
+        if restriction := narrowed(text, start, end):
+            return reserved(restriction, base + start, base + end, 0.8, "license-text")
+    return granted(expression, "license-text", base + start, base + end, 0.8)
 
 
 def name_in(written: str) -> str | None:

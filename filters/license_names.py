@@ -11,7 +11,7 @@ import functools
 import itertools
 import re
 
-from filters.license_policy import canonical, kind_of_id, known_id, licensing, policy_lists, spdx_ids
+from filters.license_policy import canonical, kind_of_id, known_id, licensing, permissive, policy_lists, spdx_ids
 
 _NOT_AN_ID = {
     "",
@@ -89,6 +89,14 @@ CC_URL = re.compile(
 )
 
 
+# Beside a permissive name these make it another licence: `MIT (research only)`.
+_LIMITS = re.compile(
+    r"non[- ]?commerc|\bcommercial\b|\b(?:not|only|except|prohibited)\b|"
+    r"\b(?:personal|academic|research|educational|evaluation|internal|scientific) (?:use|purpose)|commons[- ]clause",
+    re.IGNORECASE,
+)
+
+
 @functools.lru_cache(maxsize=8192)
 def parse_declared(text: str) -> str | None:
     """The SPDX expression that a declaration means, None when any part of it is not a licence that we know."""
@@ -98,10 +106,12 @@ def parse_declared(text: str) -> str | None:
     if text.count("(") != text.count(")"):  # half of an expression, which may turn "and" into "or"
         text = text.replace("(", " ").replace(")", " ") if not re.search(r"\b(?:and|or)\b", text, re.I) else ""
     if name := _one_name(text):
-        return name
+        return None if permissive(name) and _LIMITS.search(text) else name
     if expression := _expression(text):
         return expression
     bare = re.sub(r" ?\([^()]*\)", "", text).strip(" ()")
+    if _LIMITS.search(text):
+        return None
     if bare != text and (name := _one_name(bare)):
         return name
     for pattern, operator in ((r",? or |\|\|?|/|; or ", " OR "), (r" and |[,;&] | [&+] |,", " AND ")):
@@ -208,27 +218,33 @@ def cc_id_of_url(found: re.Match[str]) -> str | None:
     return cc_id(found["type"], found["version"], found["port"])
 
 
-# The four elements as the deeds name them, in the languages they are mostly met in.
+# The four elements as the deeds name them in the languages of the ports, run together or apart (`SinObraDerivada`).
 _CC_ELEMENTS = {
     "nc": r"\bnc\b|not for (?:any )?commercial|no commercial use|"
-    r"non[- ]?comm?erci|nicht[- ]?komm?erzi|keine[- ]?komm?erziel|pas d.utilisation commerciale|"
-    "no comercial|"
-    r"não comercial|naocomercial|nãocomercial|niet[- ]?commerci|użycie niekomercyjne|некоммерч|gayri ?ticari|"
-    r"非営利|非商业|"
-    r"非商業|비영리|non commerciale|ikke[- ]?komm?ersi|icke[- ]?komm?ersi|ei[- ]?kaupallinen|"
-    r"nekomerční|ne kereskedelmi",
-    "nd": r"\bnd\b|no[- ]?deriv|keine[- ]?bearbeitung|pas de modification|sin (?:obra )?derivad|sem derivaç|"
-    "geen afgeleide|"
-    r"bez utworów zależnych|без производных|türetilemez|改変禁止|禁止演绎|禁止改作|변경금지|non opere derivate|"
-    r"ingen bearbeid|inga bearbet|nezpracovávat",
+    r"non?[- ]?comm?erci|nicht[- ]?komm?erzi|keine[- ]?komm?erziel|pas d.utilisation[- ]?commerciale|"
+    r"n[ãa]o[- ]?comercial|niet[- ]?commerci|(?:użycie )?niekomercyjn|н[еі][- ]?ком+ер[цс]|gayri ?ticari|"
+    r"非営利|非商业|非商業|비영리|i[kc]ke[- ]?komm?er[sc]i|ei[- ]?kaupalli|ez[- ]?komertzi|"
+    r"ne[- ]?komer[cč]|neužívejte (?:dílo )?komerčně|ne kereskedelmi|ne add el|ne[- ]?comercial|nonkomersi|"
+    r"phi thương mại|mitteäriline|ekki í ágóða|μη[- ]εμπορικ|غير[- ]?(?:ال)?تجاري|غیر[\u200c -]?تجاری|לא מסחרי|"
+    r"ไม่ใช้เพื่อการค้า",
+    "nd": r"\bnd\b|no[- ]?deriv|keine[- ]?bearbeitung|pas de modification|sin ?(?:obras? ?)?deriva|sem ?deriva|"
+    r"geen ?afgeleide|bez utworów zależnych|без (?:производных|похідних|производни)|türetilemez|改変禁止|"
+    r"禁止演绎|禁止演繹|禁止改作|변경금지|non opere derivate|ingen ?bearbe|inga ?bearbe|nezpracováv|nespracová|"
+    r"sens?e? ?obra ?derivada|lan ?eratorririk|ei ?muutoksia|fără ?(?:lucrări ?)?deriva|bez prerad|без прерад|"
+    r"brez predelav|ne változtasd|tanpa ?turunan|không phái sinh|tuletatud teoste keeld|bez atvasin|be išvestin|"
+    r"engar afleiður|όχι[- ]παράγωγα|منع الاشتقاق|بدون اشتقاق|איסור יצירות|ไม่ดัดแปลง",
     "sa": r"\bsa\b|share[- ]?alike|gleichen bedingungen|partage (?:dans les mêmes conditions|à l.identique)|"
-    "compartir ?igual|"
-    r"compartilha ?igual|partilha ?(?:nos mesmos|igual)|gelijk delen|na tych samych warunkach|с сохранением условий|"
-    r"aynı lisansla|継承|相同方式共享|相同方式分享|동일조건|"
-    r"condividi allo stesso modo|del på (?:samme|samma) vil|zachovejte",
-    "by": r"\bby\b|attribution|namensnennung|paternité|reconocimiento|atribu|attribuzione|naamsvermelding|"
-    "uznanie autorstwa|"
-    r"с указанием авторства|атрибуция|表示|署名|姓名標示|저작자|navngivelse|erkännande|nimeä|uveďte|nevezd meg",
+    r"compartir ?igual|compartilha ?igual|partilha ?(?:nos mesmos|igual)|gelijk ?delen|na tych samych warunkach|"
+    r"(?:с сохранением|на тех же) услови|на тих самих умовах|споделяне на споделеното|aynı ?lisansla|lisans ?devam|"
+    r"継承|相同方式共享|相同方式分享|동일조건|condividi allo stesso modo|del på ?(?:samme|samma) ?vil|dela ?lika|"
+    r"zachovejte|rovnaké šírenie|így add tovább|partekatu ?berdin|jaa ?samoin|distribuire ?în ?condi|"
+    r"(?:dijeli|deliti|deljenje) pod (?:istim|enakimi)|делити под истим|berbagi ?serupa|chia sẻ tương tự|"
+    r"samadel tingimustel|analogiškas platinimas|deila eins|παρόμοια διανομή|(?:الترخيص|المشاركة) بالمثل|שיתוף זהה|"
+    r"อนุญาตแบบเดียวกัน",
+    "by": r"\bby\b|attribution|namensnennung|paternité|reconocimiento|reconeixement|recoñecemento|aitortu|atribu|"
+    r"attribuzione|naamsvermelding|uznanie autorstwa|указанием авторства|атрибуция|зазначенням авторства|"
+    r"表示|署名|姓名標示|저작자|navngivelse|erkännande|nimeä|uveďte|nevezd meg|imenovanje|autorstvo|ауторство|"
+    r"priznanje avtorstva|αναφορά|\batıf|atribusi|ghi công|autorile viitamine|نسب المصنف|ייחוס|แสดงที่มา",
 }
 CC_PATTERNS = {element: re.compile(pattern, re.IGNORECASE) for element, pattern in _CC_ELEMENTS.items()}
 CC_NAMES = (  # how the organisation writes itself, or is written
@@ -249,14 +265,21 @@ def cc_in_words(text: str) -> str | None:
         return "CC0-1.0"
     if len(re.findall(r"\bby\b", rest, re.IGNORECASE)) > 1 and "," in rest:
         return None
-    if not CC_PATTERNS["by"].search(rest):
+    by = CC_PATTERNS["by"].search(rest)
+    if not by:
         return None
     elements = ["BY"] + [element.upper() for element in ("nc", "nd", "sa") if CC_PATTERNS[element].search(rest)]
     if elements[-2:] == ["ND", "SA"]:
         return None
+    if elements == ["BY"] and (joined := _JOINED.match(rest, by.end())) and not _NO_ELEMENT.match(joined[1]):
+        return None  # what is joined to the first element may be another, in a language that we do not know
     version = re.search(r"(?<![\d.])([1-4])(?:\.([05]))?(?![\d.]\d)", rest)
     if version is None and re.fullmatch(r"cc[ -]by", text.strip(), re.IGNORECASE):
         return None  # two letters without a version, as a whole declaration, is not enough to go by
     number = f"{version[1]}.{version[2] or '0'}" if version else None
     port = re.search(r"\b(de|at|ch|us|uk|au|nl|igo|fr|it|es)\b\W*\Z", rest, re.IGNORECASE)
     return cc_id("-".join(elements), number, port[1] if port and number else None)
+
+
+_JOINED = re.compile(r"[^\W\d_]*\s?[-–—‑・]\s?([^\W\d_]{3,})")
+_NO_ELEMENT = re.compile(r"li[cz]en|unported|intern|generic|version|public|[a-z]{2}\b", re.IGNORECASE)

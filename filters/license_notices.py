@@ -11,9 +11,10 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from filters.license_doubt import denied, narrowed
 from filters.license_finding import Finding, granted, reserved
 from filters.license_names import GNU_FAMILIES, GNU_FIRST, cc_id, cc_in_words
-from filters.license_policy import canonical, known_id, permissive, policy_lists, restrictiveness
+from filters.license_policy import canonical, known_id, permissive, policy_lists
 from filters.license_texts import WholeText, added_restriction, whole_texts
 
 _WORD = re.compile(r"[a-z0-9][a-z0-9.+]*", re.IGNORECASE)
@@ -102,6 +103,7 @@ def grant_marks(text: str, base: int, whole: bool = False, texts: bool = True) -
         found = {name: place for name, place in found.items() if not name.startswith("CC-")}
     places = {spdx_id: words.place(*range_) for spdx_id, range_ in found.items()}
     _correct(places, candidates, base)
+    places = {name: at for name, at in places.items() if not (permissive(name) and denied(text, at[0] - base))}
     added = _added(rest, candidates, places, base)
     for known in sure:
         if not _said_by_notice(known.spdx, found):
@@ -129,8 +131,13 @@ def _added(rest: str, candidates: Sequence[WholeText], places: Mapping[str, tupl
         if known.added and (known.sure or any(taken)):
             return known.added
     for name, (start, end) in places.items():
-        own_words = permissive(name) and _BODY.match(rest[start - base : end - base])
-        if own_words and (added := added_restriction(rest[max(0, start - base - 700) : start - base + 2500])):
+        if not permissive(name):
+            continue
+        if _BODY.match(rest[start - base : end - base]):
+            added = added_restriction(rest[max(0, start - base - 700) : start - base + 2500])
+        else:
+            added = narrowed(rest, start - base, end - base)
+        if added:
             return added
     return None
 
@@ -139,9 +146,9 @@ _BODY = re.compile(r"permission\s|redistribution\s", re.IGNORECASE)  # a licence
 
 
 def _correct(places: dict[str, tuple[int, int]], candidates: Sequence[WholeText], base: int) -> None:
-    """A phrase that names a free licence within a text that resembles a restrictive one names that one."""
+    """A phrase that names a free licence within a text that resembles another that is not permissive names that one."""
     for known in candidates:
-        if known.sure or restrictiveness(known.spdx) <= 1:
+        if known.sure or permissive(known.spdx):
             continue
         for name, (start, end) in list(places.items()):
             if permissive(name) and known.start + base <= start and end <= known.end + base + 200:

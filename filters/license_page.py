@@ -16,9 +16,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from filters.license_finding import Finding, granted, strictness
+from filters.license_doubt import denied
+from filters.license_finding import Finding, granted, reserved, strictness
+from filters.license_gate import RESERVED
 from filters.license_html import CAPTION, FOOT, Link, Page, read_page
-from filters.license_names import CC_URL, cc_id_of_url, licence_of_url
+from filters.license_names import CC_URL, cc_id_of_url, licence_of_url, parse_declared
 from filters.license_sentences import LICENSES, OTHERS, OWN, TALKS
 from filters.license_text import text_marks
 
@@ -42,7 +44,7 @@ def page_marks(content: str) -> list[Finding]:
     """Marks of an HTML page: links and data by their place, and sentences of the visible text."""
     page = read_page(content)
     links = list(_link_marks(page)) + list(_data_marks(page))
-    said = [_placed(mark, page) for mark in text_marks(page.text, page.in_notice)]
+    said = [_placed(mark, page, len(content)) for mark in text_marks(page.text, page.in_notice)]
     if not links:
         return said
     best = max(mark.confidence for mark in links)
@@ -52,11 +54,11 @@ def page_marks(content: str) -> list[Finding]:
     return links + [mark for mark in said if strictness(mark) > worst]
 
 
-def _placed(mark: Finding, page: Page) -> Finding:
+def _placed(mark: Finding, page: Page, length: int) -> Finding:
     if mark.start is None or mark.end is None:
         return mark
     start = page.origin(mark.start)
-    return replace(mark, start=start, end=max(start, page.origin(max(mark.start, mark.end - 1)) + 1))
+    return replace(mark, start=start, end=max(start, min(length, page.origin(max(mark.start, mark.end - 1)) + 1)))
 
 
 def _link_marks(page: Page) -> Iterator[Finding]:
@@ -68,6 +70,11 @@ def _link_marks(page: Page) -> Iterator[Finding]:
         found = CC_URL.search(address)
         # Any link may be to Creative Commons; one to another licence counts where it is said to be the page's.
         expression = cc_id_of_url(found) if found else licence_of_url(address) if _declares(link) else None
+        if link.name == "meta" and expression is None and _declares(link):
+            if RESERVED.search(address[:500]):
+                yield reserved("rights_reserved", link.start, link.end, 0.8, "meta")
+                continue
+            expression = parse_declared(address[:500])
         if expression and (judged := _judge(link, page)) and judged[1] >= least:
             yield granted(expression, judged[0], link.start, link.end, judged[1])
 
@@ -91,6 +98,8 @@ def _judge(link: Link, page: Page) -> tuple[str, float] | None:
         return None
     context = near + " " + behind
     if (_IMAGES.search(near[-100:]) or _IMAGES.search(behind[:90])) and not _WRITTEN.search(context):
+        return None
+    if denied(near, len(near)):
         return None
     if declares:
         return "rel-license", 0.9
@@ -169,15 +178,17 @@ def _data_marks(page: Page) -> Iterator[Finding]:
                 yield granted(expression, "json-ld", start, end, 0.95)
 
 
-def _licenses_of_the_page(parsed: Any) -> Iterator[str]:
+def _licenses_of_the_page(parsed: Any, depth: int = 0) -> Iterator[str]:
     """Values of `license` of those top-level things that are pages or articles."""
     things = parsed if isinstance(parsed, list) else [parsed]
     for thing in things[:50]:
         if not isinstance(thing, dict):
             continue
         graph = thing.get("@graph")
-        if isinstance(graph, list):
-            yield from _licenses_of_the_page(graph[:50])
+        if isinstance(graph, list) and depth < 3:
+            yield from _licenses_of_the_page(graph[:50], depth + 1)
+        if depth < 3:  # a page's article stands beside it in a graph, or within it
+            yield from _licenses_of_the_page(thing.get("mainEntity"), depth + 1)
         kinds = thing.get("@type", "")
         names = kinds if isinstance(kinds, list) else [kinds]
         if not any(isinstance(name, str) and name.rsplit("/", 1)[-1].lower() in _PAGE_TYPES for name in names):

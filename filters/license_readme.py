@@ -6,12 +6,14 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from filters.license_finding import Finding, granted
+from filters.license_doubt import denied, narrowed
+from filters.license_finding import Finding, granted, reserved
 from filters.license_metadata import card_marks
 from filters.license_named import name_in, named_marks
 from filters.license_names import parse_declared
 from filters.license_notices import grant_marks
-from filters.license_policy import canonical
+from filters.license_policy import canonical, permissive
+from filters.license_statements import named_licenses
 from filters.license_text import text_marks
 
 _HEADING = re.compile(
@@ -30,6 +32,10 @@ _FIRST_NAME = re.compile(
 _BADGE = re.compile(
     r"licen[sc]e[-/](?:%20)?([A-Za-z0-9.+%_ ]+?(?:--[0-9.A-Za-z]+)*)-(?:[a-z]+|[0-9a-f]{3,6})\.svg", re.IGNORECASE
 )
+_ALT = re.compile(
+    r"(?:!\[|:alt:[ \t]*)licen[sc]e[ \t]?[:( –-]{1,3}([A-Za-z0-9][A-Za-z0-9.+ -]{1,30}?)[ )]*(?:\]|$)",
+    re.IGNORECASE | re.MULTILINE,
+)
 _SHORT_LINE = re.compile(
     r"^[ \t*_>-]*((?:MIT|ISC|Apache|BSD)[^\n]{0,20}?(?:licen[sc]ed?)?)[ \t]*(?:©|\(c\)|copyright)[^\n]*$", re.I | re.M
 )
@@ -45,7 +51,14 @@ def readme_marks(content: str) -> list[Finding]:
         inline = heading[0].split(":", 1)
         named = _names_in_section(section, inline[1].strip(" *_`") if len(inline) == 2 else "")
         if named:
-            marks.append(granted(named, "license-text", heading.start(), stop, 0.85))
+            restriction = permissive(named) and narrowed(section, 0, min(len(section), 700))
+            mark = reserved(restriction, heading.start(), stop, 0.85, "license-text") if restriction else None
+            marks.append(mark or granted(named, "license-text", heading.start(), stop, 0.85))
+        marks += [mark for mark in named_marks(section, heading.end()) if mark.spdx is None]
+        # A second licence, for data or documentation, counts when it is stricter.
+        for other, first, last in named_licenses(section):
+            if not permissive(other):
+                marks.append(granted(other, "license-text", heading.end() + first, heading.end() + last, 0.8))
         arms = (named or "").split(" OR ")
         marks += [mark for mark in grant_marks(section, heading.end()) if len(arms) < 2 or mark.spdx not in arms]
     if marks:
@@ -54,7 +67,7 @@ def readme_marks(content: str) -> list[Finding]:
     if not marks:
         marks = list(named_marks(_MARKUP.sub(lambda markup: " " * len(markup[0]), content), 0))[:1]
     if not marks:
-        marks = list(_spelled_marks(_BADGE, content))
+        marks = list(_spelled_marks(_BADGE, content)) or list(_spelled_marks(_ALT, content))
     return marks or text_marks(content)
 
 
@@ -80,11 +93,11 @@ def _names_in_section(section: str, inline: str) -> str | None:
     )
     text = re.sub(r"[ \t]+", " ", text).strip(" -:=~\n")
     dual = bool(re.search(r"\bdual|\beither\b|at your (?:choice|option)", text, re.IGNORECASE))
-    names = {found.spdx for found in named_marks(text + "\n", 0)}
+    names = {found.spdx for found in named_marks(text + "\n", 0) if found.spdx}
     if not names:
         leading = _leading_name(re.sub(r"https?://\S+", " ", text).replace("\n", " ; "))
         return leading
-    return canonical((" OR " if dual else " AND ").join(f"({name})" for name in sorted(filter(None, names))))
+    return canonical((" OR " if dual else " AND ").join(f"({name})" for name in sorted(names)))
 
 
 def _leading_name(section: str) -> str | None:
@@ -97,7 +110,7 @@ def _leading_name(section: str) -> str | None:
         if named := name_in(" ".join(words[:count])):
             return named
     found = _FIRST_NAME.search(section[:160])
-    if found and found.start() < 60:
+    if found and found.start() < 60 and not denied(section, found.start()):
         words = found[1].split()
         for count in range(min(len(words), 7), 0, -1):
             if named := name_in(" ".join(words[:count]).strip(" ,.()")):

@@ -42,7 +42,8 @@ TALKS = re.compile(
     r"unlike|introduced|launched|founded|organi[sz]ation|"
     r"many|some|most|other (?:sites|works|authors)|websites? (?:that|which)|search for|look for|find (?:images|"
     r"photos)|how to|choose|recommend\w*|should|"
-    r"would|might|was|were|had|their|his|her|its own|nicht unter|not (?:under|licensed|available)|instead of|"
+    r"would|might|was|were|had|their|his|her|its own|nicht unter|not (?:under|licensed|available)|no longer|formerly|"
+    r"previously|instead of|"
     r"rather than|switch\w*|consider\w*|"
     r"suggest\w*|require\w*|asks?|wants?)\b",
     re.IGNORECASE,

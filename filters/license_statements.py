@@ -10,14 +10,16 @@ so real pages will do worse.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from filters.license_finding import Finding, granted
+from filters.license_finding import Finding, granted, reserved
 from filters.license_gate import SENTENCE_END, SIDE_MARKS, Window, sentence_at
 from filters.license_names import CC_NAMES, CC_PATTERNS, CC_URL, cc_id, cc_id_of_url, cc_in_words
 from filters.license_policy import permissive, policy_lists
 from filters.license_sentences import TALKS
+from filters.license_texts import added_restriction
 
 _CC_STATEMENT = re.compile(
     r"(?<![A-Za-z0-9])CC[ \u2010-\u2013-]{0,2}(?:(?P<zero>0|zero)(?![A-Za-z])|"
@@ -118,7 +120,27 @@ def statement_marks(
         edge = mark.start() < head or mark.start() >= foot or (notice is not None and notice(mark.start()))
         if _notifies(content, mark, (begin, stop), (after, before_next), spdx_id, explicit, edge, len(near)):
             end = max(mark.end(), min(stop, mark.start() + 160))
-            yield granted(spdx_id, "cc-mark", mark.start(), end, 0.8)
+            if permissive(spdx_id) and (restriction := _narrowed(content, begin, mark.start(), stop)):
+                yield reserved(restriction, mark.start(), end, 0.8)
+            else:
+                yield granted(spdx_id, "cc-mark", mark.start(), end, 0.8)
+
+
+def named_licenses(text: str) -> Iterator[tuple[str, int, int]]:
+    """Creative Commons licences that a short text names, with their places, whatever it says of them."""
+    found = list(itertools.islice(_CC_STATEMENT.finditer(text), 2 * SIDE_MARKS))
+    for mark, following in itertools.zip_longest(found, found[1:]):
+        spdx_id, _ = _statement_id(text, mark, following)
+        if spdx_id:
+            yield spdx_id, mark.start(), mark.end()
+
+
+def _narrowed(content: str, begin: int, place: int, stop: int) -> str | None:
+    """The restriction that the rest of the sentence, or the next one, adds to a permissive licence."""
+    if restriction := added_restriction(content[begin:place] + " \x00 " + content[place:stop]):
+        return restriction
+    following = content[stop + 1 : sentence_at(content, stop + 1, stop + 1)[1]] if stop < len(content) else ""
+    return None if _words("other").has(following) else added_restriction(following)
 
 
 def _near_hits(windows: Sequence[Window]) -> Iterator[tuple[int, int]]:
@@ -194,6 +216,8 @@ def _notifies(
 ) -> bool:  # fmt: skip
     """Whether a mark speaks for its page: `segment` is its part of the sentence, between the marks beside it."""
     begin, stop = sentence
+    if clause := _PERMITS.search(content, mark.end(), stop):  # what the licence allows is no talk about it
+        stop, segment = clause.start(), (segment[0], max(mark.end(), min(segment[1], clause.start())))
     before, after = content[segment[0] : mark.start()], content[mark.end() : segment[1]]
     words = before + " \x00 " + after
     asked = words + content[stop : stop + 1]
@@ -211,10 +235,10 @@ def _notifies(
     if not hedged and (_words("talk").has(plain) or TALKS.search(plain)):
         return False
     license_word = _words("license").has(words)
-    subject, other = _words("text").find(words), _words("other").find(words)
+    subject, other = _words("text").find(_OF_A_SITE.sub(" ", words)), _words("other").find(_OF_A_SITE.sub(" ", words))
     if other >= 0 and (subject < 0 or other < subject) and not (hedged and subject >= 0):
         return False
-    if other < 0 and subject < 0 and _under_credits(content, begin):
+    if other < 0 and subject < 0 and (_under_credits(content, begin) or _after_credits(content, begin)):
         return False
     own = this or subject >= 0 or hedged
     restricted = not permissive(spdx_id)
@@ -232,6 +256,12 @@ def _notifies(
     return explicit and edge and ((license_word and _label(before)) or signed or own)
 
 
+_PERMITS = re.compile(
+    r",?\s+(?:which|that|que|qui|die|der|welche|che|który|która)\s+(?:\w+\s+){0,2}?"
+    r"(?:permit|allow|permet|permi[st]|consent|erlaub|gestatt|zezwala|autoris|autoriz)",
+    re.IGNORECASE,
+)
+_OF_A_SITE = re.compile(r"\b(?:web ?site|site|blog|page|web) (?=(?:template|theme|design|layout)s?\b)", re.IGNORECASE)
 _SIGN = re.compile(r"©|\(c\)|copyright|copyleft|🅭", re.IGNORECASE)
 
 
@@ -247,3 +277,9 @@ def _under_credits(content: str, begin: int) -> bool:
         if 0 < len(line.strip()) <= 60 and not line.rstrip().endswith((".", "。")) and _words("other").has(line):
             return True
     return False
+
+
+def _after_credits(content: str, begin: int) -> bool:
+    """Whether the sentence before, in the same line, speaks of others' things: `Theme by Fen. Licence: CC BY`."""
+    line = content[max(0, begin - 200) : begin].rsplit("\n", 1)[-1].rstrip(" .")
+    return bool(line) and _words("other").has(SENTENCE_END.split(line)[-1])

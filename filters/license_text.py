@@ -42,7 +42,8 @@ def text_marks(content: str, notice: Callable[[int], bool] | None = None) -> lis
 _NOTICE_WORDS = re2.compile(
     r"(?i)permission is (?:hereby )?granted|redistribut|general public license|free documentation license|"
     r"free software|licensed under the|"
-    r"released under the|under the terms|unencumbered|apache license|mit license|under a bsd|boost software"
+    r"released under the|under the terms|unencumbered|apache license|mit license|"
+    r"open government licence|under a bsd|boost software"
 )
 
 
@@ -51,6 +52,7 @@ _FULL_GRANT = re.compile(
 )
 _THIS_IS = re.compile(
     r"permission is (?:hereby )?granted|documentation (?:is|may)|(?:is|are) (?:licensed|distributed|released)|"
+    r"contents?(?: \w+){0,4} (?:is|are) available|"
     r"this (?:document|manual|documentation|page|book|work|text|file|library|program|software|is free software)",
     re.IGNORECASE,
 )

@@ -160,6 +160,8 @@ class Intake(PipelineStep):
                 metadata["language_score"] = score
         if row.license:
             metadata["license"] = _joined(row.license)
+        if row.license_file:
+            metadata["license_file"] = _text(row.license_file)
         if row.extra:
             metadata.update(row.extra)
         return metadata

@@ -157,6 +157,7 @@ class Columns(Model):
     language_script: str = "language_script"
     language_score: str = "language_score"
     license: str = "license"
+    license_file: str = "license_file"
 
 
 class Source(Model):

@@ -29,6 +29,7 @@ class Row:
     language_script: Any = None
     language_score: Any = None
     license: Any = None
+    license_file: Any = None
     extra: dict[str, Any] | None = None
     utf8: memoryview | None = None
     problem: Reason | None = None

@@ -9,7 +9,7 @@ excluded AS (
     JOIN read_parquet($evidence, filename = true) e
         ON parse_filename(d.filename, true) = parse_filename(e.filename, true) AND d.evidence_id = e.evidence_id
     WHERE d.stage = 'license' AND d.reason = 'restricted' AND e.license IS NOT NULL
-        AND e.rule IN ('copyleft', 'weak_copyleft', 'share_alike', 'noncommercial', 'no_derivatives')
+        AND e.rule IN ('copyleft', 'weak_copyleft', 'share_alike', 'noncommercial', 'noderivatives')
 ),
 kept AS (
     SELECT parse_filename(filename, true) AS task, license, count(*) AS documents

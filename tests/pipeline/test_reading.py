@@ -21,6 +21,7 @@ from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
 from filters.decision import Decision
+from filters.license import License
 from filters.signals import SIGNALS
 from pipeline import addresses, read_parquet, read_warc
 from pipeline import intake as intake_module
@@ -192,6 +193,19 @@ def test_columns_are_renamed_and_constants_filled_in(tmp_path):
     assert documents[0].id == "abc"
     assert metadata["license"] == "MIT AND Apache-2.0"
     assert (metadata["dump"], metadata["language"], metadata["language_script"]) == ("stack-1", "eng", "Latn")
+
+
+def test_a_column_brings_the_nearest_licence_file_to_the_licence_stage(tmp_path):
+    files = ["GNU GENERAL PUBLIC LICENSE\nVersion 3, 29 June 2007\n", None, ""]
+    declared = pa.array(["MIT"] * 3)
+    (tmp_path / "code").mkdir()
+    pq.write_table(
+        pa.table({"text": ["x = 1"] * 3, "license": declared, "near": files}), tmp_path / "code" / "a.parquet"
+    )
+    documents, _, _ = read(tmp_path / "code" / "a.parquet", kind="code", columns={"license_file": "near"})
+    assert [document.metadata.get("license_file") for document in documents] == [files[0], None, None]
+    decisions = License(policy="open-only", kind="code").decide(documents)
+    assert [decision.reason for decision in decisions] == ["conflict", "permissive", "permissive"]
 
 
 def test_a_warc_source_runs_through_a_whole_recipe(tmp_path):

@@ -15,7 +15,7 @@ cost only that scan.
 On 1,350 development rows: false-permissive 0.15% (none on GNU, NC or ND rows; both rows hold a licence text that their
 label overlooks), permissive recall 0.958, SPDX id right 0.935; of 87 ids given to HTML pages 84 are right, at a recall
 of 0.96. They were tuned against, so expect less on other packages; 72 files written for the tests after the rules were
-right but for three. On corpus pages 9 CPU ms per MB, half of it the gate (`python -m tests.bench.bench_license`).
+right but for three. On corpus pages 9 to 11 CPU ms per MB, half of it the gate (`python -m tests.bench.bench_license`).
 
 Under the default policy `opt-out` a web page stays unless it carries an explicit restriction: NC, ND, rights reserved,
 a text-and-data-mining or AI reservation, and also share-alike and copyleft. The last two are a choice: they permit use,

@@ -78,7 +78,7 @@ def _spelled_marks(pattern: re.Pattern[str], content: str) -> Iterator[Finding]:
             yield granted(named, "license-text", *found.span(), 0.75)
 
 
-_MARKUP = re.compile(r"\]\([^)\n]{0,300}\)|\]\[[^\]\n]{0,100}\]|&[a-z]{2,8};|[*_`\[\]]")
+_MARKUP = re.compile(r"\]\([^)\[\n]{0,300}\)|\]\[[^\]\n]{0,100}\]|&[a-z]{2,8};|[*_`\[\]]")
 
 
 def _names_in_section(section: str, inline: str) -> str | None:

@@ -19,10 +19,10 @@ judged AS (
             'http_status', 'not_html', 'extraction_failed', 'allowed', 'no_file', 'fetch_error', 'parse_error',
             'host_unknown', 'no_url', 'agent_disallowed', 'star_disallowed', 'signal_reserved', 'takedown',
             'permissive', 'restricted', 'no_evidence', 'conflict', 'unrecognized', 'identified', 'trusted',
-            'low_score', 'not_selected', 'undetermined', 'mismatch', 'clean', 'toxic', 'unscored_language', 'passed',
-            'filtered', 'altered', 'redacted') THEN 'unknown reason'
+            'low_score', 'not_selected', 'undetermined', 'mismatch', 'clean', 'cleared', 'toxic', 'unscored_language',
+            'passed', 'filtered', 'altered', 'redacted') THEN 'unknown reason'
         WHEN action = 'exclude' AND reason IN ('read', 'allowed', 'permissive', 'identified', 'trusted', 'clean',
-            'passed', 'altered', 'redacted') THEN 'excluded for a reason to keep'
+            'cleared', 'passed', 'altered', 'redacted') THEN 'excluded for a reason to keep'
         WHEN action <> 'exclude' AND reason IN ('empty_text', 'missing_text', 'too_large', 'unreadable_row',
             'undecodable', 'invalid_unicode', 'http_status', 'not_html', 'extraction_failed', 'agent_disallowed',
             'star_disallowed', 'signal_reserved', 'takedown', 'filtered') THEN 'not excluded for a reason to exclude'

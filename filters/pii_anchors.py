@@ -20,14 +20,14 @@ from functools import cache
 
 import re2
 
-from filters.pii_finance import IBAN_ANCHOR, could_be_wallet
+from filters.pii_finance import IBAN_ANCHOR, IBAN_GATE, could_be_wallet
 from filters.pii_fold import folded
 from filters.pii_ids import bare_form_gate, id_anchors, id_label_gate
 from filters.pii_mail import mail_anchors, mail_stretch
 from filters.pii_network import hexadecimal_anchors, hexadecimal_gate
 from filters.pii_phone import phone_label_gate
 from filters.pii_recognizer import NUMBER_ROW
-from filters.pii_secrets import could_be_secret, secret_anchors
+from filters.pii_secrets import could_be_secret, secret_anchors, secret_end
 
 # Start and end of what could be part of a value, looks, start and end of what was found; in code points.
 Anchor = tuple[int, int, int, int, int]
@@ -84,7 +84,7 @@ def _words(raw: bytes, words: re2._Regexp) -> list[Anchor]:
         start, end = match.span()
         word = raw[start:end]
         if could_be_secret(raw, start, end):
-            last = _pem_end(raw, end) if word[-3:] == b"KEY" else end
+            last = _pem_end(raw, end) if word[-3:] == b"KEY" else secret_end(raw, end)
             found.append((start, last, _SECRET, start, end))
         elif word[0] in _MARKER_STARTS and (stretch := mail_stretch(raw, start, end)):
             found.append((*stretch, _MAIL, start, end))
@@ -150,7 +150,7 @@ def _gates() -> tuple[tuple[int, int, re2.Set, tuple[int, ...]], ...]:
     signs = (
         (r"\+ ?(?:\(0\) ?)?[ .()/-]{0,2}[0-9]|(?:^|[^0-9])00 ?[1-9]", Look.PHONE),
         (hexadecimal_gate(), Look.HEX),
-        (f"(?:^|[^0-9a-z]|iban){IBAN_ANCHOR}", Look.IBAN),
+        (IBAN_GATE, Look.IBAN),
     )
     gates = []
     for before, after, rules in ((60, 0, labels), (40, _AFTER_NUMBER, digits), (40, _AFTER_NUMBER, signs)):

@@ -28,8 +28,8 @@ class Iban(SpanRecognizer):
 
     def spans(self, window: str, language: str) -> Iterator[tuple[int, int]]:
         for match in _IBAN_START.finditer(window):
-            length = _IBAN_LENGTHS.get(match[1].upper())
-            account = _account(length).match(window, match.start(1)) if length else None
+            length = _IBAN_LENGTHS.get((match[1] or match[2]).upper())
+            account = _account(length).match(window, match.start()) if length else None
             if account and _valid_iban(account[0]):
                 yield account.span()
 
@@ -73,7 +73,12 @@ _NO_SEPARATORS = str.maketrans("", "", " .-")
 
 # --- IBAN -------------------------------------------------------------------------------------------------------
 
-_IBAN_START = re.compile(r"(?:(?<![A-Za-z0-9])|(?<=IBAN)|(?<=iban))([A-Za-z]{2})[0-9]{2}(?=[ .-]?[A-Za-z0-9])")
+# Italian and Swiss banks print the country apart (`IT 60 X 05428 …`): in capitals, or every year would begin one.
+_COUNTRY_APART = "[A-Z][A-Z] [0-9][0-9] [0-9A-Z]"
+_IBAN_START = re.compile(
+    r"(?:(?<![A-Za-z0-9])|(?<=IBAN)|(?<=iban))"
+    rf"(?:([A-Za-z]{{2}})[0-9]{{2}}(?=[ .-]?[A-Za-z0-9])|(?={_COUNTRY_APART})([A-Z]{{2}}))"
+)
 # ISO 13616 registry, release 99.
 _IBAN_LENGTHS = {
     country: int(length)
@@ -91,6 +96,8 @@ _IBAN_LENGTHS = {
 _VALUES = {character: str(int(character, 36)) for character in "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"}  # ISO 7064
 # A country, two digits, the first characters of an account; all countries by name cost the automaton twice the time.
 IBAN_ANCHOR = "[A-Za-z]{2}[0-9][0-9](?:[ .-]?[0-9A-Za-z]){4}"
+# What stands before digits that are an account's.
+IBAN_GATE = rf"(?:^|[^0-9a-z]|iban)(?:{IBAN_ANCHOR}|(?-i:{_COUNTRY_APART}))"
 
 
 @cache

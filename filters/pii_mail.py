@@ -123,6 +123,7 @@ _BLOCKS: tuple[tuple[int, _Script | None], ...] = (
 _STARTS = [first for first, _ in _BLOCKS]
 _NUMBER_OR_SIGN = re.compile(r"[0-9._%+'-]*")
 _PERCENT_ENCODED = re.compile("%[0-9A-Fa-f]{2}")
+_ESCAPED = re.compile("[nrt]|u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}")
 
 
 def _script_of(character: str) -> _Script | None:
@@ -145,6 +146,8 @@ def _mailbox_before(window: str, at: int) -> int:
     if match is None:
         return -1
     mailbox = match[0][::-1]
+    escape = _ESCAPED.match(mailbox) if window[at - len(mailbox) - 1 : at - len(mailbox)] == "\\" else None
+    mailbox = mailbox[escape.end() :] if escape else mailbox  # `\nbob@` in a string of source code
     mailbox = (mailbox[3:] if _PERCENT_ENCODED.match(mailbox) else mailbox).lstrip(".'%+-\u200c\u200d")
     # `=`, `/`, `&` and `?` are legal in a mailbox and yet never taken: on web pages they are what stands before one.
     if not mailbox or mailbox[-1] in ".'%" or (len(match[0]) == 64 and window[at - 65 : at - 64].isalnum()):
@@ -205,6 +208,9 @@ def _top_level(label: str, spaced: bool) -> str:
     known = _top_levels()
     if label.lower() in known:
         return label
+    before_dash = label.partition("-")[0]  # `…@host.de—or call`: dashes of all kinds are one here
+    if before_dash.lower() in known:
+        return before_dash
     if label.isascii():
         return ""
     for length in range(min(len(label) - 1, 12), 1, -1):
@@ -243,7 +249,7 @@ def _email() -> EmailRecognizer:
 _ENTITY = r"&#0{0,6}64;|&#[xX]0{0,6}40;|&commat;|%40"
 _AT_WORDS = "at|@|æt|ät|arroba|arobase?|chez|chiocciola|małpa|malpa|kukac|zavináč|zavinac|собака|собачка"
 _DOT_WORDS = r"dot|punkt|point|punto|ponto|kropka|tečka|точка|\."
-_AT_ENTITY = re.compile(_ENTITY, re.IGNORECASE)
+_AT_ENTITY = re.compile(_ENTITY)  # the names of entities have a case
 _AT_MARKER = re.compile(
     rf" {{0,2}}[\[({{<] {{0,2}}(?:{_AT_WORDS}) {{0,2}}[\])}}>] {{0,2}}| at (?=[a-z0-9-]{{1,63}} dot )", re.IGNORECASE
 )

@@ -35,13 +35,13 @@ class Phone(SpanRecognizer):
 def _international(window: str) -> Iterator[tuple[int, int]]:
     plans, position = _NumberingPlans(), 0
     while match := _INTERNATIONAL.search(window, position):
-        start, end, position = match.start(), 0, match.end()
+        start, position = match.span()
         if match[0][0] == "0" and _OTHER_NUMBER.search(window, max(0, start - 32), start):
             continue
-        end = plans.longest_valid(match[0], ())
-        if end:
-            position = start + end  # another number may follow in the same row
-            yield start, position
+        valid = plans.valid_part(match[0], ())
+        if valid:
+            position = start + valid[1]  # another number may follow in the same row
+            yield start + valid[0], position
 
 
 def _national(window: str, regions: tuple[str, ...], taken: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -58,10 +58,10 @@ def _national(window: str, regions: tuple[str, ...], taken: list[tuple[int, int]
             words = words_before(window, start)
             if words is None or _labels().search(words.encode("utf-8", "replace")) is None:
                 continue
-        end = plans.longest_valid(match[0], regions)
-        if end:
-            position = last = start + end
-            yield start, position
+        valid = plans.valid_part(match[0], regions)
+        if valid:
+            position = last = start + valid[1]
+            yield start + valid[0], position
 
 
 @cache
@@ -73,7 +73,7 @@ def regions_of(language: str) -> tuple[str, ...]:
 
 # Digits run on as long as the row does: where a number ends in it, the numbering plan says.
 _INTERNATIONAL = re.compile(
-    r"(?:\( ?(?=\+))?(?:(?<![0-9A-Za-z+.])\+ ?(?:\(0\) ?)?|(?<![0-9A-Za-z+.,/-])(?<![0-9] )00(?= ?[1-9]))(?:[ .()/-]{0,2}[0-9]){7,34}+(?![0-9]|[A-Za-z]{2})"
+    r"(?:\( ?(?=\+))?(?:(?<![0-9A-Za-z+.])\+ ?(?:\(0\) ?)?|(?<![0-9A-Za-z+.,/-])(?<![0-9] )00(?= ?[1-9]))(?:[ .()/-]{0,3}[0-9]){7,34}+(?![0-9]|[A-Za-z]{2})"
 )
 _NATIONAL = re.compile(
     r"(?<![0-9A-Za-z.,+-])(?<![0-9]/)(?:\( ?)?[0-9](?:[ .()/-]{0,3}[0-9]){5,34}+(?![0-9A-Za-z]|[.,:/-][0-9])"
@@ -108,7 +108,15 @@ class _NumberingPlans:
     def __init__(self) -> None:
         self.questions = 0
 
-    def longest_valid(self, text: str, regions: tuple[str, ...]) -> int:
+    def valid_part(self, text: str, regions: tuple[str, ...]) -> tuple[int, int] | None:
+        """Start and end of the number that `text` begins with: a bracket before it is an area code's or around it all."""
+        for start in {0: None, len(text) - len(text.lstrip("( ")): None}:
+            length = self._longest_valid(text[start:], regions)
+            if length:
+                return start, start + length
+        return None
+
+    def _longest_valid(self, text: str, regions: tuple[str, ...]) -> int:
         """Length of the longest start of `text`, cut at separators, that is a valid number in a region; 0 if none is.
 
         Without regions the number says its country itself. All regions are asked before anything is cut: a page in one
@@ -161,18 +169,23 @@ def _is_valid(number: str, region: str | None) -> bool:
 
 # Words before a telephone number, in the syntax of `pii_recognizer.label_pattern`.
 PHONE_LABELS = (
-    "tel[eé]?f", "tel[eé]?ph", "telep[oó]", "tel_", "tél_", "tél[eé]", "tlf", "tfn", "tlp", "telp", "phone", "ph_", "fax", "faks", "mobil", "mobii", "mobiel",
-    "mobitel", "mob_", "móbil", "móvil", "mòbil", "cell?ular", "cell ?phone", "whats ?app", "viber", "hotline", "gsm", "rufnummer", "kontakt_", "contact_",
+    "tel[eéè]?f", "tel[eé]?ph", "telep[oó]", "taleef", "tālr", "tel_", "tél_", "tél[eé]", "tlf", "tfn", "tlp", "telp", "phone", "ph_", "fax", "faks", "mobil", "mobii", "mobiel",
+    "mobitel", "mob_", "móbil", "móvil", "móvel", "telem[oó]v", "mòbil", "cell?ular", "cell ?phone", "whats ?app", "viber", "hotline", "gsm", "rufnummer", "kontakt_", "contact_",
     "contato_", "contacto_", "puh_", "puhelin", "matkapuh", "sími", "farsími", "ponsel", "hp_", "simu_", "sel_", "selfoon", "foon", "fón", "guthán", "ffôn",
     "điện thoại", "di động", "đt_", "sđt", "kom_", "komórk", "nr tel", "telpon",
     "тел_", "телеф", "тэл", "моб_", "мобіл", "мобил", "мабіл", "факс", "утас", "τηλ", "κινητ", "φαξ", "հեռ", "բջջ", "טל_", "טלפון", "נייד", "פקס", "פלאפון",
     "هاتف", "الهاتف", "جوال", "الجوال", "موبايل", "الموبايل", "تليفون", "التليفون", "تلفون", "التلفون", "فاكس", "الفاكس", "تلفن", "موبایل", "همراه", "فون", "موبائل", "فیکس", "تماس",
-    "ტელ", "მობ", "हेल्पलाइन", "फ़ोन", "फोन", "मोबाइल", "मोबाईल", "दूरभाष", "दूरध्वनी", "ফোন", "মোবাইল", "ফ্যাক্স", "தொலைபேசி", "கைபேசி", "போன்", "ఫోన్", "మొబైల్",
-    "ದೂರವಾಣಿ", "ಫೋನ್", "ಮೊಬೈಲ್", "ഫോൺ", "മൊബൈൽ", "ફોન", "મોબાઇલ", "ਫ਼ੋਨ", "ਫੋਨ", "ਮੋਬਾਈਲ", "දුරකථන", "ජංගම", "電話", "电话", "手机", "手機", "传真", "傳真", "联系方式",
-    "聯絡", "携帯", "☎", "☏", "✆", "℡", "📞", "📱", "📲", "ファックス", "連絡先", "전화", "휴대폰", "핸드폰", "연락처", "팩스", "โทร", "มือถือ", "แฟกซ์", "ໂທ", "ມືຖື", "ទូរស័ព្ទ", "ទូរសព្ទ", "ဖုန်း", "ስልክ",
+    "ტელ", "მობ", "हेल्पलाइन", "संपर्क", "फ़ोन", "फोन", "मोबाइल", "मोबाईल", "दूरभाष", "दूरध्वनी", "ফোন", "যোগাযোগ", "মোবাইল", "ফ্যাক্স", "தொலைபேசி", "அலைபேசி", "கைபேசி", "போன்", "ఫోన్", "మొబైల్",
+    "ದೂರವಾಣಿ", "ಫೋನ್", "ಮೊಬೈಲ್", "ഫോൺ", "മൊബൈൽ", "ફોન", "મોબાઇલ", "ਫ਼ੋਨ", "ਫੋਨ", "ਮੋਬਾਈਲ", "දුරකථන", "ජංගම", "電話", "电话", "お問い合わせ", "問合せ", "手机", "手機", "传真", "傳真", "联系方式", "热线", "熱線", "拨打", "撥打", "致电", "致電",
+    "聯絡", "携帯", "☎", "☏", "✆", "℡", "📞", "📱", "📲", "ファックス", "連絡先", "전화", "문의", "휴대폰", "핸드폰", "연락처", "팩스", "โทร", "มือถือ", "แฟกซ์", "ໂທ", "ມືຖື", "ទូរស័ព្ទ", "ទូរសព្ទ", "ဖုန်း", "ስልክ",
 )  # fmt: skip
 # Everyday words that announce a number only when they stand right before it.
-NEAR_LABELS = ("call_", "dial_", "cell_", "sms_", "handy_", "portable_", "mobile_", "phone_")
+NEAR_LABELS = (
+    "call_", "dial_", "cell_", "sms_", "handy_", "portable_", "mobile_", "phone_", "ring_", "cep_", "wa_", "bel_", "bel ons_", "bel ons op_",
+    "llame al_", "llamar al_", "llámenos al_", "llámanos al_", "appelez le_", "appelez au_", "appelez_", "ligue para_", "ligue_", "rufen sie_", "chiama_",
+    "chiamare_", "chiamaci al_", "zadzwoń_", "volejte_", "soita_", "ring oss på_", "sunați la_", "sunați_", "hívja_", "hubungi_", "liên hệ_", "gọi_",
+    "звоните_", "звоните по_", "звонить_", "дзвоніть_", "обадете се на_", "للتواصل_", "اتصل_", "اتصل على_", "للاتصال_", "رابطہ_",
+)  # fmt: skip
 
 
 @cache

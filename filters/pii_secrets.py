@@ -78,6 +78,11 @@ def could_be_secret(raw: bytes, start: int, end: int) -> bool:
     return _CERTAIN.match(raw, start) is not None
 
 
+def secret_end(raw: bytes, end: int) -> int:
+    """How far the value may go behind a match of `secret_anchors` in folded text, in letters of any script."""
+    return _REST_OF_VALUE.match(raw, end).end()  # type: ignore[union-attr]
+
+
 def _name_anchors() -> str:
     return "|".join(name.replace("(?<![A-Za-z])", "(?:^|[^A-Za-z])") for name in (*_PASSWORD_NAMES, *_KEY_NAMES))
 
@@ -190,13 +195,17 @@ _VENDOR = re.compile(f"(?<![A-Za-z0-9_])(?:{_KEY_FORMS})(?![A-Za-z0-9])")
 _PASSWORD_NAMES = (
     "pass(?:word|wd|phrase|code)?", "pwd", "passwort", "kennwort", "contraseña", "contrasena", "senha", "mot[ _]de[ _]passe", "mdp",
     "hasło", "haslo", "пароль", "parola", "wachtwoord", "lösenord", "密码", "密碼", "パスワード", "비밀번호", "secret", "api[_ -]?secret",
+    "şifre", "parolă", "parool", "heslo", "salasana", "jelszó", "adgangskode", "passord", "geslo", "lozinka", "лозинка", "парола", "contrasenya",
+    "contrasinal", "slaptažodis", "lykilorð", "fjalëkalim", "mật khẩu", "kata sandi", "құпиясөз", "κωδικός", "סיסמה", "סיסמא", "كلمة المرور", "كلمة السر",
+    "رمز عبور", "گذرواژه", "پاس ورڈ", "पासवर्ड", "পাসওয়ার্ড", "கடவுச்சொல்", "รหัสผ่าน", "口令", "暗証番号", "암호",
 )  # fmt: skip
 _KEY_NAMES = (
     "token", "api[_ -]?key", "apikey", "access[_ -]?key(?:[_ -]?id)?", "secret[_ -]?key", "private[_ -]?key", "account[_ -]?key",
     "auth[_ -]?key", "credentials?", "(?<![A-Za-z])key",
 )  # fmt: skip
 # From a name's end to its value.
-_IS = r"""[A-Za-z0-9_]{0,24}+["'\]]{0,2}[ \t]{0,3}(?:=>|:=|==?|:|=|[ \t\n\r]is[ \t\n\r])[ \t]{0,3}"""
+_COPULA = r"[ \t\n\r](?:is|ist|lautet|est|es|jest|är|er)(?::[ \t]?|[ \t\n\r])"
+_IS = rf"""[A-Za-z0-9_]{{0,24}}+["'\]]{{0,2}}[ \t]{{0,3}}(?:=>|:=|==?|:|=|{_COPULA})[ \t]{{0,3}}"""
 _ASSIGNMENT = re.compile(
     f"(?:(?P<password>{'|'.join(_PASSWORD_NAMES)})|{'|'.join(_KEY_NAMES)}){_IS}"
     r"""(?:(?P<quote>["'`])(?P<quoted>[^"'`\s]{6,256})(?P=quote)|(?P<bare>[^\s"'`,;<>(){}\[\]|]{8,256}))""",
@@ -220,7 +229,8 @@ _CERTAIN = re.compile(
     rf"[^0-9A-Za-z_]?(?:{'|'.join(start + rest for start, rest in _VENDOR_KEYS)})|{'|'.join(mark for mark, _ in _MARKED_KEYS)}|"
     rf"{_PEM_START}".encode()
 )
-_UP_TO_VALUE = r"""[0-9A-Za-z_]*["'\]]*[ \t]*(?:[:=]|[ \t\n\r]is[ \t\n\r])"""
+_UP_TO_VALUE = rf"""[0-9A-Za-z_]*["'\]]*[ \t]*(?:[:=]|{_COPULA})"""
+_REST_OF_VALUE = re.compile(rb"[=>]?[ \t]{0,3}\S{0,520}+")
 _VALUE = re.compile(rb"[=>]?[ \t]{0,3}[\"'`]?(?=[^\s]{0,255}?[0-9!@#$%^&*+?~=])[^\s\"'`]{6}")
 _AUTHORIZED = re.compile(rb"[^a-z]?(?:bearer|basic|token)[ \t]{1,2}[A-Za-z0-9._~+/-]{12}", re.IGNORECASE)
 

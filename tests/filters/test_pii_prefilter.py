@@ -34,14 +34,14 @@ EDGE = st.one_of(st.just(" "), GLUE)  # half of the values stand free, or hardly
 
 
 def values(recognizer: type[SpanRecognizer]) -> st.SearchStrategy[str]:
-    """What the expressions in a recognizer's module make, and whole values where no single expression does."""
+    """What the expressions in a recognizer's module make, and as often whole values of its type."""
     module = sys.modules[recognizer.__module__]
     expressions = [value for value in vars(module).values() if isinstance(value, re.Pattern)]
     made = [
         st.from_regex(expression, fullmatch=True) for expression in expressions if isinstance(expression.pattern, str)
     ]
-    whole = WHOLE.get(recognizer.kind)
-    return st.one_of(whole, st.one_of(made)) if whole else st.one_of(made)
+    # One level of choice after the other: `one_of` would flatten them, and whole values be few among the parts.
+    return st.booleans().flatmap(lambda whole: WHOLE[recognizer.kind] if whole else st.one_of(made))
 
 
 def _shapes(weakest: pii_ids.Standing = pii_ids.Standing.LABELLED) -> list[str]:
@@ -136,6 +136,13 @@ def _every_value_is_valid():
 SEEN: Counter[str] = Counter()
 
 
+def test_a_value_in_another_script_ends_where_it_ends():
+    value = "0" * 30 + "Aa1:пароль"
+    for text in (f"密碼=>`{value}`", f"https://x.org/a?token={value * 4}"):
+        holds(text, "und")
+        assert SEEN.pop("SECRET", 0) + SEEN.pop("URL_CREDENTIALS", 0) == 1
+
+
 def holds(text: str, language: str) -> None:
     spans = find_spans_unfiltered(text, language)
     SEEN.update(kind for _, _, kind in spans)
@@ -147,7 +154,7 @@ HEALTH = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_to
 
 
 def _check(recognizer: type[SpanRecognizer], examples: int) -> None:
-    @settings(max_examples=examples, deadline=None, suppress_health_check=HEALTH)
+    @settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=HEALTH)
     @given(CARRIERS, EDGE, values(recognizer), EDGE, CARRIERS, st.sampled_from(FORMS), LANGUAGES)
     def check(before, left, value, right, after, form, language):
         holds(FAR + before + left + value.translate(form) + right + after + FAR, language)
@@ -158,7 +165,7 @@ def _check(recognizer: type[SpanRecognizer], examples: int) -> None:
 
 
 def _check_neighbours(examples: int) -> None:
-    @settings(max_examples=examples, deadline=None, suppress_health_check=HEALTH)
+    @settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=HEALTH)
     @given(st.lists(st.one_of(CARRIERS, GLUE, ANNOUNCED, *map(values, RECOGNIZERS)), min_size=2, max_size=6), LANGUAGES)
     def check(pieces, language):
         holds("".join(pieces), language)
@@ -172,21 +179,21 @@ def test_what_a_recognizers_own_expressions_make_is_found(recognizer):
 
 
 def test_values_do_not_hide_each_other_from_the_prefilter():
-    _check_neighbours(100)
+    _check_neighbours(60)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recognizer", RECOGNIZERS, ids=lambda recognizer: recognizer.kind)
 def test_many_that_a_recognizers_own_expressions_make_are_found(recognizer):
-    _check(recognizer, 500)
+    _check(recognizer, 250)
 
 
 @pytest.mark.slow
 def test_many_values_do_not_hide_each_other_from_the_prefilter():
-    _check_neighbours(2000)
+    _check_neighbours(600)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=HEALTH)
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=HEALTH)
 @given(CARRIERS, GLUE, ANNOUNCED, GLUE, CARRIERS, st.sampled_from(FORMS), LANGUAGES)
 def test_what_labels_announce_is_found(before, left, value, right, after, form, language):
     holds(FAR + before + left + value.translate(form) + right + after + FAR, language)

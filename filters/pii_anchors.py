@@ -25,7 +25,7 @@ from filters.pii_fold import folded
 from filters.pii_ids import bare_form_gate, id_anchors, id_label_gate
 from filters.pii_mail import mail_anchors, mail_stretch
 from filters.pii_network import hexadecimal_anchors, hexadecimal_gate
-from filters.pii_phone import phone_label_gate
+from filters.pii_phone import phone_label_gate, phone_sign_gate
 from filters.pii_recognizer import NUMBER_ROW
 from filters.pii_secrets import could_be_secret, secret_anchors, secret_end
 
@@ -114,9 +114,8 @@ def _token_looks(raw: bytes, start: int, end: int) -> int:
     """What a stretch of digits and letters could be part of; 0 if nothing."""
     looks = 0
     if end - start >= 25 or raw[end : end + 1].isalnum():
-        first = end  # digits or an account before it may have taken the beginning of a run
-        while first > max(0, end - 120) and raw[first - 1 : first].isalnum():
-            first -= 1
+        # Digits or an account before it may have taken the beginning of a run.
+        first = end - _RUN_FROM.match(raw[max(0, end - 120) : end][::-1]).end()  # type: ignore[union-attr]
         word = _RUN_FROM.match(raw, first)[0]  # type: ignore[index]
         if len(word) >= 25:
             looks = _RUN if could_be_wallet(word) else 0
@@ -148,7 +147,7 @@ def _gates() -> tuple[tuple[int, int, re2.Set, tuple[int, ...]], ...]:
         (r"(?:[0-9][ .\-]?){12}", Look.CARD),
     )
     signs = (
-        (r"\+ ?(?:\(0\) ?)?[ .()/-]{0,2}[0-9]|(?:^|[^0-9])00 ?[1-9]", Look.PHONE),
+        (phone_sign_gate(), Look.PHONE),
         (hexadecimal_gate(), Look.HEX),
         (IBAN_GATE, Look.IBAN),
     )

@@ -16,7 +16,7 @@ from hashlib import sha256
 
 import numpy as np
 from presidio_analyzer.predefined_recognizers import CreditCardRecognizer, CryptoRecognizer, IbanRecognizer
-from stdnum import iban as stdnum_iban
+from stdnum import numdb
 
 from filters.pii_recognizer import SpanRecognizer
 
@@ -113,7 +113,17 @@ def _valid_iban(text: str) -> bool:
     if int("".join([_VALUES[character] for character in compact[4:] + compact[:4]])) % 97 != 1:
         return False
     # Presidio lacks some countries of the registry, has a wrong length for Portugal (21 for 25), and costs ten times.
-    return bool(stdnum_iban.is_valid(compact, check_country=False)) or _iban().validate_result(compact) is True
+    form = _account_form(compact[:2])
+    return (form is not None and form.fullmatch(compact, 4) is not None) or _iban().validate_result(compact) is True
+
+
+@cache
+def _account_form(country: str) -> re.Pattern[str] | None:
+    """Digits (`n`), capitals (`a`) and either (`c`) of a country's accounts, as the registry in python-stdnum has them."""
+    properties = numdb.get("iban").info(country)[0][1]
+    parts = re.findall(r"(\d+)!([nac])", properties.get("bban", ""))
+    signs = {"n": "[0-9]", "a": "[A-Z]", "c": "[0-9A-Z]"}
+    return re.compile("".join(f"{signs[sign]}{{{count}}}" for count, sign in parts)) if parts else None
 
 
 # --- cards ------------------------------------------------------------------------------------------------------

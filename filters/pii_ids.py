@@ -79,8 +79,10 @@ class NationalId(SpanRecognizer):
         forms = _forms()
         for length in _lengths().get(shape[start : start + 3], ()):
             end = start + length
-            rows = forms.get(shape[start:end]) if end <= limit else None
-            if rows is None or not _ends(shape, end):
+            if end > limit or shape[end : end + 2] in _GOING_ON:
+                continue
+            rows = forms.get(shape[start:end])
+            if rows is None:
                 continue
             value = window[start:end]
             for index, standing in rows:
@@ -237,12 +239,10 @@ def _lengths() -> dict[str, tuple[int, ...]]:
     return {head: tuple(sorted(sizes, reverse=True)) for head, sizes in lengths.items()}
 
 
-def _ends(shape: str, end: int) -> bool:
-    """No letter or digit follows, nor a separator with more digits of the same number."""
-    following = shape[end : end + 2]
-    return following[:1] not in ("9", "A", "a") and following not in ("-9", ".9", "/9", ",9", "-A")
-
-
+# What may not follow a number: a letter or digit, a separator with more digits of the same number.
+_GOING_ON = frozenset(
+    {"9", "A", "a", "-9", ".9", "/9", ",9", "-A"} | {first + chr(code) for first in "9Aa" for code in range(256)}
+)
 _GOES_ON = re.compile(" 9{1,5}(?![9A])")
 
 

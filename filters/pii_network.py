@@ -35,7 +35,7 @@ class Ip(SpanRecognizer):
                 continue
             if _public(match[0]) and not _is_version(window, start, end, match[0]):
                 yield start, end
-        for match in _COLONS.finditer(window):
+        for match in _COLONS.finditer(window) if window.count(":") > 1 else ():
             text = match[0]
             if text.count(":") < 2 or len(text) > 60:
                 continue

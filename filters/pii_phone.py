@@ -33,6 +33,8 @@ class Phone(SpanRecognizer):
 
 
 def _international(window: str) -> Iterator[tuple[int, int]]:
+    if "+" not in window and "00" not in window:
+        return
     plans, position = _NumberingPlans(), 0
     while match := _INTERNATIONAL.search(window, position):
         start, position = match.span()
@@ -71,12 +73,13 @@ def regions_of(language: str) -> tuple[str, ...]:
     return _regions().get(code, _EVERYWHERE)
 
 
+_APART = "[ .()/-]{0,3}"  # between digits
 # Digits run on as long as the row does: where a number ends in it, the numbering plan says.
 _INTERNATIONAL = re.compile(
-    r"(?:\( ?(?=\+))?(?:(?<![0-9A-Za-z+.])\+ ?(?:\(0\) ?)?|(?<![0-9A-Za-z+.,/-])(?<![0-9] )00(?= ?[1-9]))(?:[ .()/-]{0,3}[0-9]){7,34}+(?![0-9]|[A-Za-z]{2})"
+    rf"(?:\( ?(?=\+))?(?:(?<![0-9A-Za-z+.])\+ ?(?:\(0\) ?)?|(?<![0-9A-Za-z+.,/-])(?<![0-9] )00(?= ?[1-9]))(?:{_APART}[0-9]){{7,34}}+(?![0-9]|[A-Za-z]{{2}})"
 )
 _NATIONAL = re.compile(
-    r"(?<![0-9A-Za-z.,+-])(?<![0-9]/)(?:\( ?)?[0-9](?:[ .()/-]{0,3}[0-9]){5,34}+(?![0-9A-Za-z]|[.,:/-][0-9])"
+    rf"(?<![0-9A-Za-z.,+-])(?<![0-9]/)(?:\( ?)?[0-9](?:{_APART}[0-9]){{5,34}}+(?![0-9A-Za-z]|[.,:/-][0-9])"
 )
 _DATE = re.compile(
     r"(?:19|20)[0-9]{2}([-./ ])[0-9]{1,2}\1[0-9]{1,2}(?![0-9])|[0-9]{1,2}([-./])[0-9]{1,2}\2(?:19|20)[0-9]{2}(?![0-9])|"
@@ -110,11 +113,14 @@ class _NumberingPlans:
 
     def valid_part(self, text: str, regions: tuple[str, ...]) -> tuple[int, int] | None:
         """Start and end of the number that `text` begins with: a bracket before it is an area code's or around it all."""
-        for start in {0: None, len(text) - len(text.lstrip("( ")): None}:
-            length = self._longest_valid(text[start:], regions)
-            if length:
-                return start, start + length
-        return None
+        length = self._longest_valid(text, regions)
+        if length:
+            return 0, length
+        if text[0] != "(":
+            return None
+        inner = text.lstrip("( ")
+        length = self._longest_valid(inner, regions)
+        return (len(text) - len(inner), len(text) - len(inner) + length) if length else None
 
     def _longest_valid(self, text: str, regions: tuple[str, ...]) -> int:
         """Length of the longest start of `text`, cut at separators, that is a valid number in a region; 0 if none is.
@@ -195,6 +201,11 @@ def _labels() -> re2._Regexp:
     options.max_mem = 64 << 20
     near = "|".join(f" {label[:-1]}(?: us| me| now| at)? $" for label in NEAR_LABELS)
     return re2.compile(f"{label_pattern(PHONE_LABELS)}|{near}", options)
+
+
+def phone_sign_gate() -> str:
+    """How `_INTERNATIONAL` begins, as RE2 expression over folded text, for the scan's second look."""
+    return rf"\+ ?(?:\(0\) ?)?{_APART}[0-9]|(?:^|[^0-9])00 ?[1-9]"
 
 
 def phone_label_gate() -> str:

@@ -52,8 +52,8 @@ def words_before(window: str, start: int) -> str | None:
     Lower case, ASCII punctuation as single spaces and one space in front, so that a label is found at a word's start
     by a space: ` tel` is in ` tel mobil ` and not in ` hotel `.
     """
-    before = _BEFORE.search(window, max(0, start - 48), start)
-    return None if before is None else " " + _PUNCTUATION.sub(" ", before[0].lower())
+    before = _BEFORE.match(window[max(0, start - 48) : start][::-1])
+    return None if before is None else " " + _PUNCTUATION.sub(" ", before[0][::-1].lower())
 
 
 def label_pattern(labels: Iterable[str]) -> str:
@@ -75,7 +75,7 @@ def label_gate(labels: Iterable[str]) -> str:
 
 # What `_PUNCTUATION` makes a space, as a class of its own.
 _GAP = r"[\x00-/:-@\[-`{-\x7f№º°]"
-_BEFORE = re.compile(r"[^0-9\n]{1,48}\Z")
+_BEFORE = re.compile(r"[^0-9\n]+")  # backwards, or it would be tried from every start
 _PUNCTUATION = re.compile(
     r"[^0-9a-z\x80-\U0010ffff]+|[№º°]+|(?<=[\u0900-\u1cff\u2e80-\U0010ffff])(?=[a-z\u0370-\u05ff])"
 )

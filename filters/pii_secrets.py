@@ -27,7 +27,7 @@ class UrlCredentials(SpanRecognizer):
     kind = "URL_CREDENTIALS"
 
     def spans(self, window: str, language: str) -> Iterator[tuple[int, int]]:
-        for match in _USERINFO.finditer(window):
+        for match in _USERINFO.finditer(window) if "://" in window else ():
             user, _, password = match[1].partition(":")
             if not password or _PLACEHOLDER.fullmatch(password) or (user + password).isdecimal():
                 continue
@@ -39,7 +39,7 @@ class UrlCredentials(SpanRecognizer):
             ):
                 continue
             yield match.span(1)
-        for match in _QUERY_SECRET.finditer(window):
+        for match in _QUERY_SECRET.finditer(window) if "=" in window else ():
             if _random(match[2], 16 if match[1].lower() in _WEAK_PARAMETERS else 8):
                 yield match.span(2)
 

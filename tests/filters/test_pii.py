@@ -261,7 +261,7 @@ PIECES = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.lists(PIECES, max_size=8).map("".join), st.sampled_from(["und", "deu_Latn", "zho_Hani", "eng_Latn"]))
 def test_laws_of_find_and_redact(text, language):
     spans = find(text, language)
@@ -470,7 +470,7 @@ def test_a_recognizer_that_breaks_or_times_out_passes_nothing_on_and_says_no_val
 # --- the prefilter, the second look, the fast paths ---------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     st.lists(
         st.one_of(st.sampled_from(CASES), st.sampled_from(["§ 4.1.2.3", "ISBN 978-3-16-148410-0", "是", ""])),

@@ -83,14 +83,17 @@ def _words(raw: bytes, words: re2._Regexp) -> list[Anchor]:
     while match := next(matches, None):
         start, end = match.span()
         word = raw[start:end]
-        if could_be_secret(raw, start, end):
+        secret = could_be_secret(raw, start, end)
+        mail = mail_stretch(raw, start, end) if word[0] in _MARKER_STARTS and word[-1] not in b":=" else None
+        if secret:
             last = _pem_end(raw, end) if word[-3:] == b"KEY" else secret_end(raw, end)
             found.append((start, last, _SECRET, start, end))
-        elif word[0] in _MARKER_STARTS and (stretch := mail_stretch(raw, start, end)):
-            found.append((*stretch, _MAIL, start, end))
-        elif word[1:].isalpha():
-            continue
-        else:  # What is no anchor hides none that begins within it.
+        if mail:  # ` dot data24` looks like a word and its secret
+            found.append((*mail, _MAIL, start, end))
+        if not secret and not mail:
+            if word[1:].isalpha():
+                continue
+            # What is no anchor hides none that begins within it.
             end = start + 2
         # A key must not follow a letter: what stands before one may be the end of this.
         matches = words.finditer(raw, end - 1)

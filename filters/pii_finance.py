@@ -119,7 +119,7 @@ def _valid_iban(text: str) -> bool:
 
 @cache
 def _account_form(country: str) -> re.Pattern[str] | None:
-    """Digits (`n`), capitals (`a`) and either (`c`) of a country's accounts, as the registry in python-stdnum has them."""
+    """Digits (`n`), capitals (`a`) and either (`c`) of a country's accounts, after python-stdnum's registry."""
     properties = numdb.get("iban").info(country)[0][1]
     parts = re.findall(r"(\d+)!([nac])", properties.get("bban", ""))
     signs = {"n": "[0-9]", "a": "[A-Z]", "c": "[0-9A-Z]"}

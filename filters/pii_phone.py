@@ -58,7 +58,7 @@ def _national(window: str, regions: tuple[str, ...], taken: list[tuple[int, int]
         last = max(last, max((end for _, end in others if end <= start), default=-1))
         if not (last >= 0 and _LISTED.fullmatch(window, last, start)):
             words = words_before(window, start)
-            if words is None or _labels().search(words.encode("utf-8", "replace")) is None:
+            if words is None or _OTHER_KIND.search(words) or _labels().search(words.encode("utf-8", "replace")) is None:
                 continue
         valid = plans.valid_part(match[0], regions)
         if valid:
@@ -76,10 +76,12 @@ def regions_of(language: str) -> tuple[str, ...]:
 _APART = "[ .()/-]{0,3}"  # between digits
 # Digits run on as long as the row does: where a number ends in it, the numbering plan says.
 _INTERNATIONAL = re.compile(
-    rf"(?:\( ?(?=\+))?(?:(?<![0-9A-Za-z+.])\+ ?(?:\(0\) ?)?|(?<![0-9A-Za-z+.,/-])(?<![0-9] )00(?= ?[1-9]))(?:{_APART}[0-9]){{7,34}}+(?![0-9]|[A-Za-z]{{2}})"
+    rf"(?:\( ?(?=\+))?(?:(?<![0-9A-Za-z+.])\+ ?(?:\(0\) ?)?|(?<![0-9A-Za-z+.,/-])(?<![0-9] )00(?= ?(?:[17]|[2-9][0-9])))(?:{_APART}[0-9]){{7,34}}+(?![A-Za-z]{{2}})"
 )
 _NATIONAL = re.compile(
-    rf"(?<![0-9A-Za-z.,+-])(?<![0-9]/)(?:\( ?)?[0-9](?:{_APART}[0-9]){{5,34}}+(?![0-9A-Za-z]|[.,:/-][0-9])"
+    rf"(?<![0-9A-Za-z.,+-])(?<![0-9]/)(?:\( ?)?[0-9](?:"
+    # … or up to the end of the sentence: `… 123 8184. 5-10,2 cm of rain`.
+    rf"(?:{_APART}[0-9]){{5,34}}+(?![A-Za-z]|[.,:/-][0-9])|(?:{_APART}[0-9]){{5,34}}?(?=\. ))"
 )
 _DATE = re.compile(
     r"(?:19|20)[0-9]{2}([-./ ])[0-9]{1,2}\1[0-9]{1,2}(?![0-9])|[0-9]{1,2}([-./])[0-9]{1,2}\2(?:19|20)[0-9]{2}(?![0-9])|"
@@ -89,11 +91,16 @@ _DATE = re.compile(
 _LISTED = re.compile(
     r" ?[,;/|&] ?| (?:or|and|oder|und|ou|et|o|y|e|of|en|lub|i|и|или|ve|veya|eller|och|og|tai|ja) | {1,2}"
 )
+_KINDS = (
+    r"order|invoice|tracking|serial|imei|bestell\w*|rechnung\w*|sendung\w*|commande|facture|pedido|factura|fattura|ordine|zamówieni\w*|заказ\w*|订单|訂單|"
+    r"注文|isbn|issn|ean|gtin|upc|sku|doi|oclc|lccn|pmid|siret|siren|vat|ust"
+)
 _OTHER_NUMBER = re.compile(
-    r"(?:order|invoice|tracking|serial|imei|reference|ref|ticket|customer|article|artikel|bestell\w*|rechnung\w*|sendung\w*|kunden\w*|commande|"
-    r"facture|pedido|factura|fattura|ordine|zamówieni\w*|заказ\w*|订单|訂單|注文|isbn|issn|ean|gtin|upc|sku|doi|part|model|item|id|no|nr)[^0-9\n]{0,6}\Z",
+    rf"(?:{_KINDS}|reference|ref|ticket|customer|article|artikel|kunden\w*|part|model|item|id|no|nr)[^0-9\n]{{0,6}}\Z",
     re.IGNORECASE,
 )
+# Between a telephone's label and a number that is none: the nearer word says what it is.
+_OTHER_KIND = re.compile(rf" (?:{_KINDS}) (?:(?:id|n[ro°º]|num[a-z]*|nummer) )?\Z")
 _MOST_QUESTIONS = 400
 _MOST_CUTS = 8
 _TWO = 16  # characters: a row that could hold two numbers

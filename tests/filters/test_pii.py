@@ -125,6 +125,24 @@ CASES = [
     ("SECRET", "en", "x@", secret("sk_live_", 24), ""),
     ("SECRET", "ru", "ПАРОЛЬ: ", secret("", 12, 6), ""),
     ("IBAN", "ja", "口座 ", spaced(DE_IBAN, "\u3000"), ""),
+    ("IBAN", "it", "IBAN ", "IT 60 X 05428 11101 000000123456", ""),
+    ("EMAIL", "en", "write to ", "bob@firma.de", "—or call"),
+    ("EMAIL", "en", '"\\n', "bob@firma.de", '\\n"'),
+    ("EMAIL", "en", "", "o.k at mail dot data24 dot ch", ""),
+    ("PHONE", "en", "our office (", "+44 20 7946 0958", ")"),
+    ("PHONE", "de", "Tel. (", "030 12345678", ")"),
+    ("PHONE", "en", "", "+49 (0) 30 - 12 34 567", ""),
+    ("PHONE", "lv", "tālr. ", "21 230 055", ""),
+    ("PHONE", "ca", "Telèfon: ", "932 12 34 56", ""),
+    ("PHONE", "fr", "appelez le ", "01 42 68 53 00", ""),
+    ("PHONE", "ru", "Звоните: ", "8 (495) 123-45-67", ""),
+    ("PHONE", "zh", "客服热线：", "400-123-4567", ""),
+    ("PHONE", "uk", "Телефон: ", "050 123 8184", ". 5–10,2 см"),
+    ("NATIONAL_ID", "no", "", "20046835922", ""),
+    ("SECRET", "tr", "şifre: ", secret("", 12, 6), ""),
+    ("SECRET", "ar", "كلمة المرور: ", secret("", 12, 6), ""),
+    ("SECRET", "hi", "पासवर्ड: ", secret("", 12, 6), ""),
+    ("SECRET", "de", "Das Passwort lautet: ", secret("", 12, 6), ""),
 ]
 
 
@@ -181,6 +199,9 @@ def test_prefilter_and_whole_text_agree_in_a_long_text(kind, language, before, v
         "upgrade from 1.2.3.4 to 1.2.3.5",
         "call 2024-2025",
         "order 0044 20 7946 0958",
+        "SIRET 004 498 285 13296",
+        "telephone order number 2127365000",
+        "password is required since 2019",
         "meet me at noon dot com",
         "",
         "\x00",
@@ -212,6 +233,8 @@ def test_values_in_a_row_do_not_hide_each_other():
         "Tel. 030 1234567 / 040 7654321": ["PHONE"] * 2,
         "Tel. 030 1234567 040 7654321": ["PHONE"] * 2,
         "62.138.9.1-62.138.9.254": ["IP_ADDRESS"] * 2,
+        "0044 20 7946 0958 00 44 20 7946 0958 001 212 736 5000": ["PHONE"] * 3,
+        "Tel. 030 1234567 040 7654321 089 1234567 0711 1234567 0221 1234567": ["PHONE"] * 5,
     }
     for text, kinds in rows.items():
         assert [kind for _, _, kind in find(text, "deu_Latn")] == kinds, text

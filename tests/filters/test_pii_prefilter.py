@@ -136,13 +136,6 @@ def _every_value_is_valid():
 SEEN: Counter[str] = Counter()
 
 
-def test_a_value_in_another_script_ends_where_it_ends():
-    value = "0" * 30 + "Aa1:пароль"
-    for text in (f"密碼=>`{value}`", f"https://x.org/a?token={value * 4}"):
-        holds(text, "und")
-        assert SEEN.pop("SECRET", 0) + SEEN.pop("URL_CREDENTIALS", 0) == 1
-
-
 def holds(text: str, language: str) -> None:
     spans = find_spans_unfiltered(text, language)
     SEEN.update(kind for _, _, kind in spans)
@@ -171,6 +164,13 @@ def _check_neighbours(examples: int) -> None:
         holds("".join(pieces), language)
 
     check()
+
+
+def test_a_value_in_another_script_ends_where_it_ends():
+    value = "0" * 30 + "Aa1:пароль"
+    for text in (f"密碼=>`{value}`", f"https://x.org/a?token={value * 4}"):
+        holds(text, "und")
+        assert SEEN.pop("SECRET", 0) + SEEN.pop("URL_CREDENTIALS", 0) == 1
 
 
 @pytest.mark.parametrize("recognizer", RECOGNIZERS, ids=lambda recognizer: recognizer.kind)

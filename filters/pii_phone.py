@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 
 import phonenumbers
 import re2
@@ -173,6 +173,8 @@ def _shortest(region: str) -> int:
     return min(metadata.general_desc.possible_length) if metadata and metadata.general_desc else 0
 
 
+# A site prints its number on each of its pages, and a look costs 60 us.
+@lru_cache(maxsize=4096)
 def _is_valid(number: str, region: str | None) -> bool:
     try:
         return phonenumbers.is_valid_number(phonenumbers.parse(number, region))

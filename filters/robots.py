@@ -41,7 +41,7 @@ from filters.robots_txt import (
     independent_verdict,
     parse,
 )
-from filters.robots_url import host_key, origin, request, request_path, request_url
+from filters.robots_url import host_key, origin, path_from, plain_prefix, request, request_path, request_url
 from filters.signals import DEFAULT_SIGNALS, Answer, Finding, Says, Signal, Site, named_signals
 from filters.stage import Stage
 from filters.takedown import Line, Lines, TakedownList, open_takedown
@@ -130,7 +130,7 @@ def settle(entry: Entry | None) -> Reason | RobotsTxt:
 # ---------------------------------------------------------------------------------------------------------------------
 
 _KEEP = {reason: Decision(Action.KEEP, reason) for reason in Reason}
-_MAX_HOSTS_HELD = 200_000  # 1 kB each, bodies and parsed files not among it
+_MAX_HOSTS_HELD = 400_000  # names, two or three for each host; 1 kB each, bodies and parsed files not among it
 
 
 class Robots(Stage):
@@ -184,7 +184,7 @@ class Robots(Stage):
         self._page_fields = frozenset(field for signal in self.asked for field in signal.page_fields)
         self._opened: Snapshot | None = None
         self._requests: TakedownList | None = None
-        self._hosts: dict[tuple[str, int | None], _Host] = {}
+        self._hosts: dict[str | tuple[str, int | None], _Host] = {}  # by origin, and by the beginning of plain URLs
         self._nowhere = _Host(self, None, self._unknown(Reason.NO_URL, None))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -196,37 +196,43 @@ class Robots(Stage):
         self._takedown()
 
     def decide(self, documents: Sequence[Document]) -> list[Decision]:
-        """One decision per document; documents of one host are settled together."""
+        """One decision per document."""
         with _collector_paused():
             return self._decide(documents)
 
     def _decide(self, documents: Sequence[Document]) -> list[Decision]:
-        decisions = [self._nowhere.decide("", "/")] * len(documents)
-        by_origin: dict[tuple[str, int | None], list[tuple[int, str]]] = {}
-        speaking: set[int] = set()  # documents with headers or meta elements that may say something
-        for place, document in enumerate(documents):
+        nowhere = self._nowhere.decide("", "/")
+        silent, hosts, decisions = self._page_fields.isdisjoint, self._hosts, []
+        for document in documents:
             metadata = document.metadata
-            if not self._page_fields.isdisjoint(metadata):
-                speaking.add(place)
             url = metadata.get("url")
-            where, path = request(url) if url and isinstance(url, str) else _NOWHERE
-            if where[0]:
-                of_origin = by_origin.get(where)
-                if of_origin is None:
-                    by_origin[where] = [(place, path)]
-                else:
-                    of_origin.append((place, path))
-            elif place in speaking:
-                decisions[place] = self._nowhere.decide("", "/", metadata)
-        for where, asked in by_origin.items():
-            host = self._host(where)
-            for place, path in asked:
-                if place in speaking:
-                    metadata = documents[place].metadata
-                    decisions[place] = host.decide(metadata["url"], path, metadata)
-                else:
-                    decisions[place] = host.fixed or host.decide(documents[place].metadata["url"], path)
+            if not url or not isinstance(url, str):
+                decisions.append(nowhere if silent(metadata) else self._nowhere.decide("", "/", metadata))
+                continue
+            slash = url.find("/", 8)
+            host = hosts.get(url[:slash]) if slash > 0 else None  # by scheme and authority, as most URLs spell them
+            path = None
+            if host is None:
+                host, path = self._host_and_path(url)
+            if not silent(metadata):
+                decision = host.decide(url, path or request(url)[1], metadata)
+            elif host.fixed is not None:
+                decision = host.fixed
+            elif path is None and host.passes(url, slash):
+                decision = host.otherwise
+            else:
+                decision = host.decide(url, path or path_from(url, slash) or request(url)[1])
+            decisions.append(decision)
         return decisions
+
+    def _host_and_path(self, url: str) -> tuple[_Host, str]:
+        where, path = request(url)
+        if not where[0]:
+            return self._nowhere, path
+        host = self._host(where)
+        if prefix := plain_prefix(url):
+            self._hosts[prefix[0]] = host
+        return host, path
 
     def fingerprint(self) -> dict[str, str]:
         """What decisions depend on besides the document and the evidence about its host (see `evidence_digest`)."""
@@ -366,7 +372,6 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-_NOWHERE: tuple[tuple[str, int | None], str] = (("", None), "/")
 _SILENCE: Mapping[str, Any] = {}
 
 
@@ -374,18 +379,20 @@ class _Host:
     """All that decides about an origin's documents, without the files behind it: those are looked up again for the one
     exclusion in many that quotes them.
 
-    `fixed` is the decision for every document whose page says nothing itself, None when it depends on the URL.
+    `fixed` is the decision for every document whose page says nothing itself, None when it depends on the URL, and
+    `otherwise` that of a document that nothing bars.
     """
 
     __slots__ = (
         "_decisions",
-        "_otherwise",
+        "_pieces",
         "_rule_sets",
         "_says",
         "_stage",
         "_takedown",
         "_where",
         "fixed",
+        "otherwise",
     )
 
     def __init__(
@@ -397,7 +404,7 @@ class _Host:
         rule_sets: Sequence[RuleSet] = (),
         says: Mapping[str, Says] = _SILENCE,
     ):
-        self._stage, self._where, self._otherwise, self._takedown = stage, where, otherwise, takedown
+        self._stage, self._where, self.otherwise, self._takedown = stage, where, otherwise, takedown
         self._rule_sets = rule_sets
         self._says = says  # by signal, what the origin's files say
         self._decisions: dict[Any, Decision] | None = None  # by what bars: URLs share evidence
@@ -406,23 +413,41 @@ class _Host:
             self.fixed = self._taken_down(takedown.whole)
         elif not takedown and not rule_sets and not says:
             self.fixed = otherwise
+        self._pieces: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+        if len(rule_sets) == 1 and not takedown and not says:
+            self._pieces = rule_sets[0].rules.pieces
+
+    def passes(self, url: str, slash: int) -> bool:
+        """True where it takes no more than a look at a URL, whose path begins at `slash`, to see that it gets
+        `otherwise`."""
+        if self._pieces is None:
+            return False
+        beginnings, needles = self._pieces
+        if url.startswith(beginnings, slash) or "%" in url or not url.isascii():
+            return False
+        for needle in needles:  # noqa: SIM110 - a generator costs more than the search
+            if needle in url:
+                return False
+        return True
 
     def decide(self, url: str, path: str, metadata: Mapping[str, Any] = _SILENCE) -> Decision:
         """The decision for a document with this URL, which asks for `path`."""
         if self._takedown and (line := self._takedown.covering(url)):
             return self._taken_down(line)
         if self._rule_sets and path != "/robots.txt":
-            ranks = [rule_set.rules.match(path) for rule_set in self._rule_sets]
-            for rank in ranks:
-                if not allows(rank):
-                    return self._disallowed(tuple(None if allows(rank) else rank for rank in ranks))
+            for rule_set in self._rule_sets:
+                if rule_set.rules.may_bar(path):
+                    ranks = [rule_set.rules.match(path) for rule_set in self._rule_sets]
+                    if not all(map(allows, ranks)):
+                        return self._disallowed(tuple(None if allows(rank) else rank for rank in ranks))
+                    break
         if metadata or self._says:
             asked, agents = self._stage.asked, self._stage.agents
             for signal in asked:
                 found = signal.answer(self._says.get(signal.name), path, metadata, agents)
                 if found.answer is Answer.DISALLOWED:
                     return self._reserved(signal, found)
-        return self._otherwise
+        return self.otherwise
 
     def _disallowed(self, barring: tuple[int | None, ...]) -> Decision:
         """The decision when each rule set is barred by the rule of this rank, or not (None)."""

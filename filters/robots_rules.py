@@ -28,6 +28,7 @@ NO_RECORD = ALLOW_BIT - 1
 NOTHING_FITS = ALLOW_BIT | 0  # allowed, and by no line
 
 _MANY = 256  # wildcards from which asking them one by one is dearer than the index's fixed 40 µs
+_FEW = 64  # beginnings and pieces that take less time than it takes to prepare a path
 _MUCH = 500_000  # the same for wildcards times length of the path: `str.find` reads some 1-2 octets per nanosecond
 
 
@@ -116,6 +117,79 @@ class Rules:
         if self._exact:
             winner = max(winner, self._exact.get(path, 0))
         return self._wildcards.match(path, winner) if self._wildcards else winner
+
+
+class Screen:
+    """Whether any Disallow among lines may fit a path, told without compiling them: most paths fit none, and most hosts
+    have few documents. It errs on one side: what it rules out, no Disallow fits.
+
+    Reading a line takes 0.3 µs and compiling its rule 2 µs; a path is asked in 0.1 to 0.5 µs.
+
+    Attributes:
+        can_bar: whether there is any Disallow with a value.
+    """
+
+    __slots__ = ("_always", "_asked", "_needles", "_prefixes", "can_bar")
+
+    def __init__(self, text: str):
+        """`text` holds lines of a file, as latin-1, with \\n before each."""
+        if "%" in text or not text.isascii():
+            text = encoded_pattern(text)
+        values = set(_DISALLOW_VALUE.findall(text))
+        values.discard("")
+        self.can_bar = bool(values)
+        self._asked = 0
+        self._needles: tuple[str, ...] = ()
+        plain = values
+        if "*" in text:
+            wild = [value for value in values if "*" in value]
+            plain = values.difference(wild)
+            tails = {value.rpartition("*")[2].removesuffix("$") for value in wild}
+            if "" in tails:  # `/a*` is a prefix, and so is what is left of `/a/*b*`
+                tails = set()
+                for value in wild:
+                    tail = value.rpartition("*")[2].removesuffix("$")
+                    if tail:
+                        tails.add(tail)
+                    else:
+                        plain.add(value.partition("*")[0])
+            self._needles = tuple(tails)
+        if "$" in text:
+            plain = {value.removesuffix("$") for value in plain}
+        self._always = len(self._needles) > _MANY or "" in plain
+        if not self._always:  # `Disallow /x`, without a colon, is a rule too and gives the rest of its key
+            self._always = any(value[0] in "iI" for value in values)
+        self._prefixes = () if self._always else tuple(plain)
+
+    @property
+    def pieces(self) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+        """Beginnings and pieces: a path with none of them is barred by nothing. None where they are many, or tell
+        nothing."""
+        few = not self._always and len(self._prefixes) + len(self._needles) <= _FEW
+        return (self._prefixes, self._needles) if few else None
+
+    def may_bar(self, path: str) -> bool:
+        """False when no Disallow fits `path`, True when one may."""
+        if self._always:
+            return True
+        if path.startswith(self._prefixes):
+            return True
+        needles = self._needles
+        if len(self._prefixes) + len(needles) > _MANY:
+            # Asking again and again costs more than having compiled the rules, from some 200 paths on.
+            self._asked += 1
+            self._always = self._asked > 200
+        if needles:
+            if len(needles) * len(path) > _MUCH:
+                return True
+            for needle in needles:
+                if needle in path:
+                    return True
+        return False
+
+
+# The beginning of a Disallow's value up to a blank, and of other lines with a d in front: too many, never too few.
+_DISALLOW_VALUE = re.compile(r"\n[dD](?:[^:\n#]*:[ \t\v\f]*)?([^#\n \t\v\f]*)")
 
 
 class _Wildcards:

@@ -86,6 +86,8 @@ class Snapshot:
         self._columns_of = {name: [batch.column(name) for batch in batches] for name in names}
         self._dates = _Dates(self._columns_of.get("fetched_at", []))
         self._others = [name for name in self.OTHER_FILES if name in names]
+        self._hosts, self._bodies = ([_Cells(column) for column in self._columns_of[name]] for name in ("host", "body"))
+        self._statuses = [_Numbers(column) for column in self._columns_of["status"]]
         keys = np.fromiter((hash(_snapshot_key(host)) for host in _values(table["host"])), np.int64, len(table))
         self._rows = np.argsort(keys, kind="stable")
         self._keys = memoryview(keys[self._rows].data)  # to bisect: numpy's search costs 20 µs a key
@@ -172,9 +174,9 @@ class Snapshot:
         return Entry(
             host,
             port,
-            self._columns_of["status"][batch][place].as_py(),
+            self._statuses[batch].at(place),
             self._dates.of(batch, place),
-            _octets(self._columns_of["body"][batch][place].as_py()),
+            self._bodies[batch].at(place),
             **others,
         )
 
@@ -182,12 +184,14 @@ class Snapshot:
         """The newest row of an origin, -1 for none."""
         wanted = hash(key)
         place = bisect_left(self._keys, wanted)
+        octets = key.encode("utf-8", "surrogatepass")
         newest = ("", -1)
         while place < len(self._keys) and self._keys[place] == wanted:
             row = int(self._rows[place])
             batch = bisect_right(self._starts, row) - 1
             within = row - self._starts[batch]
-            if _snapshot_key(self._columns_of["host"][batch][within].as_py()) == key:
+            host = self._hosts[batch].at(within)
+            if host == octets or _snapshot_key(None if host is None else host.decode()) == key:
                 newest = max(newest, (self._dates.of(batch, within) or "", row))
             place += 1
         return newest[1]
@@ -249,13 +253,60 @@ def _same(left: pa.ChunkedArray, right: pa.ChunkedArray) -> pa.ChunkedArray:
     )
 
 
+class _Cells:
+    """Texts or octets of a column, each read as octets straight from Arrow's memory: 0.3 µs, where a scalar takes 1."""
+
+    __slots__ = ("_column", "_content", "_offsets", "_valid")
+
+    def __init__(self, column: pa.Array):
+        self._column = column
+        self._offsets: memoryview | None = None
+        kind = column.type
+        if (_is_text(kind) or _is_binary(kind)) and len(column):
+            large = pa.types.is_large_string(kind) or pa.types.is_large_binary(kind)
+            _, offsets, content = column.buffers()
+            self._offsets = memoryview(offsets).cast("q" if large else "i")[column.offset :]
+            self._content = memoryview(content or b"")
+            self._valid = _valid(column)
+
+    def at(self, place: int) -> bytes | None:
+        if self._offsets is None:
+            return _octets(self._column[place].as_py())
+        if self._valid is not None and not self._valid[place]:
+            return None
+        return bytes(self._content[self._offsets[place] : self._offsets[place + 1]])
+
+
+class _Numbers:
+    """Whole numbers of a column, likewise."""
+
+    __slots__ = ("_column", "_numbers", "_valid")
+
+    def __init__(self, column: pa.Array):
+        self._column = column
+        self._numbers: memoryview | None = None
+        if pa.types.is_integer(column.type):
+            self._numbers = memoryview(pc.fill_null(column, 0).to_numpy())
+            self._valid = _valid(column)
+
+    def at(self, place: int) -> int | None:
+        if self._numbers is None:
+            return self._column[place].as_py()  # type: ignore[no-any-return]
+        return None if self._valid is not None and not self._valid[place] else self._numbers[place]
+
+
+def _valid(column: pa.Array) -> bytes | None:
+    """For each place 1 unless it is null; None when nothing is."""
+    return column.is_valid().to_numpy(zero_copy_only=False).tobytes() if column.null_count else None
+
+
 class _Dates:
     """`fetched_at` as ISO 8601, whichever type it has. Snapshots hold few distinct dates, and making one takes 3 µs."""
 
     def __init__(self, columns: list[pa.Array]):
         self._columns = columns
         self._numbers = [
-            column.view(pa.int32() if pa.types.is_date32(column.type) else pa.int64())
+            _Numbers(column.view(pa.int32() if pa.types.is_date32(column.type) else pa.int64()))
             for column in columns
             if pa.types.is_temporal(column.type) and not pa.types.is_time(column.type)
         ]
@@ -265,7 +316,9 @@ class _Dates:
         if not self._columns:
             return None
         if self._numbers:
-            number = self._numbers[batch][place].as_py()
+            number = self._numbers[batch].at(place)
+            if number is None:
+                return None
             text = self._texts.get(number)
             if text is not None:
                 return text

@@ -46,7 +46,7 @@ from typing import NamedTuple
 
 import protego
 
-from filters.robots_rules import ALLOW_BIT, NO_RECORD, NOTHING_FITS, Rules, allows
+from filters.robots_rules import ALLOW_BIT, NO_RECORD, NOTHING_FITS, Rules, Screen, allows
 from filters.robots_url import request_path
 
 # RFC 9309, 2.5: a parser must read at least 500 kibibytes; Google drops the rest, and so do we.
@@ -77,7 +77,7 @@ def disallowed_agents(robots_txt: bytes | str, agents: Sequence[str], url: str) 
         return set()
     barred: set[str] = set()
     for rule_set in parse(as_bytes(robots_txt)).rule_sets(tuple(agents)):
-        if rule_set.rules.can_bar and not allows(rule_set.rules.match(path)):
+        if rule_set.rules.may_bar(path) and not allows(rule_set.rules.match(path)):
             barred.update(rule_set.agents)
     return barred
 
@@ -157,10 +157,28 @@ class Audience(NamedTuple):
     agents: tuple[str, ...]
 
 
+class GroupRules(Screen):
+    """The rules of an agent's groups, compiled when a path needs them: `may_bar` rules out most before."""
+
+    __slots__ = ("_compiled", "_text")
+
+    def __init__(self, text: str):
+        """`text` holds the lines, each with \\n before it."""
+        super().__init__(text)
+        self._text = text
+        self._compiled: Rules | None = None
+
+    def match(self, path: str) -> int:
+        """The rank of the rule that decides, as `Rules.match` gives it."""
+        if self._compiled is None:
+            self._compiled = _compiled(self._text.split("\n")[1:])
+        return self._compiled.match(path)
+
+
 class RuleSet(NamedTuple):
     """Agents that obey the same rules on the same basis."""
 
-    rules: Rules
+    rules: GroupRules
     basis: str  # "named" or "star"
     agents: tuple[str, ...]
     groups: tuple[int, ...]  # of the file
@@ -220,28 +238,31 @@ class RobotsTxt:
         self._read()
 
     def _read(self) -> None:
+        lines = self._lines
+        letters = "".join([line[0] for line in lines]).lower()
+        self._may_direct = "c" in letters or "l" in letters
         group = -1
         closed = True  # a rule was seen since the last user-agent line, so the next one starts a group
         first_rule = 0
-        for place, line in enumerate(self._lines):
-            letter = line[0]
-            if letter in "uU":
-                agent = _agent(line)
-                if agent is None:
-                    continue
+        place = letters.find("u")
+        while place >= 0:
+            agent = _agent(lines[place])
+            if agent is not None:
                 if closed:
                     if group >= 0:
                         self._groups.append((first_rule, place))
                     closed = False
                     group += 1
                 self._agents.add(agent, group)
-            elif letter in "aAdD":
-                if not closed and (line.startswith(_USUAL_RULE) or _RULE.match(line)):
-                    closed, first_rule = True, place
-            else:
-                self._may_direct = True
+            following = letters.find("u", place + 1)
+            if not closed:
+                for rule in range(place + 1, following if following >= 0 else len(lines)):
+                    if letters[rule] in "ad" and (lines[rule].startswith(_USUAL_RULE) or _RULE.match(lines[rule])):
+                        closed, first_rule = True, rule
+                        break
+            place = following
         if group >= 0:
-            self._groups.append((first_rule if closed else len(self._lines), len(self._lines)))
+            self._groups.append((first_rule if closed else len(lines), len(lines)))
 
     @property
     def empty(self) -> bool:
@@ -300,14 +321,15 @@ class RobotsTxt:
         self._directive_agents = agents
         return tuple(directives)
 
-    def _rules(self, groups: tuple[int, ...]) -> Rules:
+    def _rules(self, groups: tuple[int, ...]) -> GroupRules:
         if len(groups) == 1:
             first, end = self._groups[groups[0]]
             lines = self._lines[first:end]
         else:
             lines = [line for group in groups for line in self._lines[slice(*self._groups[group])]]
+        text = "\n".join(["", *lines])
         # Sharing what is small serves nearly all files and bounds what is held.
-        return _shared_rules(tuple(lines)) if sum(map(len, lines)) <= _MAX_SHARED_CHARS else _compiled(lines)
+        return _shared_rules(text) if len(text) <= _MAX_SHARED_CHARS else GroupRules(text)
 
     def line(self, rule_set: RuleSet, rank: int) -> int:
         """1-based number of the line behind a rank of one of its rule sets, 0 for none."""
@@ -328,7 +350,14 @@ class RobotsTxt:
 
     def _line_number(self, place: int) -> int:
         """The 1-based number of one of `_lines` in the file."""
-        prepared = _prepare(self.body)
+        prepared = _prepare(self.body) + "\n"
+        line = f"\n{self._lines[place]}\n"
+        # Where every line with this text stands without blanks around it, the one sought is found by its text.
+        starts = [prepared.find(line)]
+        while starts[-1] >= 0 and len(starts) <= _MAX_TWINS:
+            starts.append(prepared.find(line, starts[-1] + 1))
+        if starts.pop() < 0 and len(starts) == self._lines.count(line[1:-1]):
+            return prepared.count("\n", 0, starts[self._lines[:place].count(line[1:-1])] + 1)
         found = next(itertools.islice(_CANDIDATE.finditer(prepared), place, None))
         return prepared.count("\n", 0, found.start() + 1)
 
@@ -416,8 +445,9 @@ def _compiled(lines: Sequence[str]) -> Rules:
     return Rules(patterns, ranks)
 
 
+_MAX_TWINS = 20
 _MAX_SHARED_CHARS = 8192
-_shared_rules = functools.lru_cache(maxsize=8192)(_compiled)
+_shared_rules = functools.lru_cache(maxsize=8192)(GroupRules)
 
 
 def _quoted(line: str) -> str:

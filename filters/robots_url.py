@@ -20,6 +20,8 @@ DEFAULT_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "ftp": 21}
 # Nine in ten URLs: nothing to normalise in the authority, and in what follows at most the case of escapes.
 _PLAIN_URL = re.compile(r"https?://([a-z0-9-]+(?:\.[a-z0-9-]+)+)(/[!\"$-~]*)?\Z")
 _PLAIN_AUTHORITY = re.compile(r"https?://([a-z0-9-]+(?:\.[a-z0-9-]+)+)(?=[/?#]|\Z)")
+_PLAIN_PREFIX = re.compile(r"https?://([a-z0-9-]+(?:\.[a-z0-9-]+)+)(?=/)")
+_PLAIN_PATH = re.compile(r"/[!\"$-~]*\Z")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?=//|\\\\)")
 _AUTHORITY_END = re.compile(r"[/?#\\]")
 _PORT = re.compile(r":([0-9]*)\Z")
@@ -32,6 +34,22 @@ def request(url: str) -> tuple[tuple[str, int | None], str]:
         if "xn--" not in host and not host[-1].isdigit():
             return (host, None), _PERCENT.sub(_upper, path) if "%" in path else path
     return origin(url), request_path(request_url(url))
+
+
+def plain_prefix(url: str) -> tuple[str, tuple[str, int | None]] | None:
+    """The part of `url` before its path, and its origin, where the one spells the other without normalising."""
+    plain = _PLAIN_PREFIX.match(url)
+    if plain is None or "xn--" in plain[1] or plain[1][-1].isdigit():
+        return None
+    return plain[0], (plain[1], None)
+
+
+def path_from(url: str, start: int) -> str | None:
+    """What `url` asks for where its path begins at `start`, None where that needs normalising."""
+    if not _PLAIN_PATH.match(url, start):
+        return None
+    path = url[start:]
+    return _PERCENT.sub(_upper, path) if "%" in path else path
 
 
 def origin(url: str) -> tuple[str, int | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import random
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -161,6 +162,49 @@ def test_many_wildcards_are_ruled_out_together_only_where_none_fits(rules: list[
         ],
         default=robots_rules.NOTHING_FITS,
     )
+
+
+@settings(max_examples=200, deadline=None)
+@given(BODIES, st.lists(PATHS, min_size=1, max_size=5))
+def test_what_the_screen_rules_out_no_rule_bars(body: bytes, paths: list[str]) -> None:
+    for rule_set in robots_txt.RobotsTxt(body).rule_sets(("CCBot", "AI2Bot", "*")):
+        for path in paths:
+            path = robots.request_path(robots.request_url(f"{SITE}/{path}"))
+            if not rule_set.rules.may_bar(path):
+                assert robots_rules.allows(rule_set.rules.match(path))
+            if not rule_set.rules.can_bar:
+                assert robots_rules.allows(rule_set.rules.match(path))
+
+
+@settings(max_examples=40, deadline=None)
+@given(BODIES, st.lists(PATHS, min_size=2, max_size=5))
+def test_a_stage_that_knows_a_host_decides_as_the_rule_does(body: bytes, paths: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        stage = Robots(write_snapshot(Path(folder) / "s.parquet", [{"host": "site.example", "body": body}]), signals=[])
+        urls = [f"{SITE}/{path}" for path in (*paths, *reversed(paths))]
+        decisions = decide(stage, *urls)
+    for url, decision in zip(urls, decisions, strict=True):
+        url = robots.request_url(url)
+        assert decision.kept is (disallowed_agents(body, PAPER, url) == set())
+        if decision.evidence:
+            first = decision.evidence.agents.split(",")[0]
+            assert evidence(body, first, url) == (False, decision.evidence.line)
+
+
+def test_a_known_host_is_not_taken_for_one_whose_name_goes_on(tmp_path: Path) -> None:
+    rows = [{"host": "site.example", "body": b"User-agent: *\nDisallow: /"}, {"host": "site.examples", "body": b""}]
+    stage = Robots(write_snapshot(tmp_path / "s.parquet", rows))
+    urls = ["https://site.example/", "https://site.examples", "https://site.example.", "https://site.example"]
+    assert [decision.kept for decision in decide(stage, *urls)] == [False, True, False, False]
+    odd = ["https://site.example:8080/", "https://site.example@other.example/", "https://site.example\\@x.example/"]
+    assert [decision.reason for decision in decide(stage, *odd)][:2] == [Reason.HOST_UNKNOWN] * 2
+
+
+@pytest.mark.parametrize("line", ["Disallow: /p", " disallow: /p", "\tDisallow: /p ", "Disallow: /p # again"])
+def test_the_deciding_line_is_the_earliest_however_its_twins_are_written(line: str) -> None:
+    for before in (["Disallow: /p"], [" Disallow: /p"], [line], [line, line], []):
+        body = "\n".join(["User-agent: x", *before, "User-agent: *", "Allow: /o", line, *before]).encode()
+        assert evidence(body, "CCBot", SITE + "/p") == google(body, "CCBot", SITE + "/p")
 
 
 LONG = SITE + "/" + "a" * 2000

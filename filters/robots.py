@@ -7,7 +7,8 @@ Three kinds of statement meet here, and each keeps its own reason and evidence:
 The first that bars is the reason. A statement in favour overrides none, and where nobody made a statement the document
 is *unknown*, counted apart and kept or excluded by policy, never "allowed".
 
-The stage settles what an origin says once, and 44% of the development corpus's documents need no look at their URL.
+The stage settles what an origin says once, and 44% of the development corpus's documents need no look at their URL. Of
+the others most are settled by the beginnings and pieces that the site's rules need, before any rule is compiled.
 Measured on that corpus (22,020 documents, 4,820 origins, 96 of 100 bytes of robots.txt in 25 of its files): 4 to 5
 CPU-ms per MB of text, half of it reading each file once.
 """

@@ -30,7 +30,7 @@ from filters.language_model import digest
 from filters.language_thresholds import threshold_of
 from filters.stage import Stage
 
-CODE = "2"
+CODE = "3"
 REFUTING = 0.5  # score from which `given = "check"` takes the model's word against a source's label
 _LISTS = ("languages.toml", "scripts.tsv", "language_tiers.tsv")
 
@@ -83,7 +83,8 @@ def model(path: str | None) -> Identifier:
 class Language(Stage):
     """Labels every document (metadata `language`, `language_script`, `language_score`) and selects by language.
 
-    A document with words of another language also gets `language_second` and `language_second_share`.
+    A document with words of another language also gets `language_second` and `language_second_share`, for the steps
+    behind this one; the shards' columns hold the first language only.
 
     Args:
         model: path of a fastText model; None for the embedded one.

@@ -1,9 +1,9 @@
 """The embedded identifier: script gate, word model, and what its numbers mean.
 
-Long documents are read at three places (`language_script.sample`). A label must be in a script that holds a fifth of
-the letters. The score is the share of the best label in the softmax over all admissible ones, flattened with the number
-of words, because words of one text are not independent witnesses; the card shows what scores were worth. Text that the
-model takes for program text, or of which it knows next to no word and no n-gram, is `und`.
+Long documents are read at three places (`language_script.sample`). A label must be in the script of the text
+(`language_script.Writing`). The score is the share of the best label in the softmax over all labels in that script,
+flattened with the number of words, because words of one text are not independent witnesses; the card shows what scores
+were worth. Text that the model takes for program text, or of which it knows next to no word and no n-gram, is `und`.
 
 A second language is named when it explains words that the first one does not: the words that the first label's lists do
 not hold are read again without it.
@@ -23,7 +23,7 @@ from filters.language_model import CHUNK, UNIT, Evidence, WordModel, digest, loa
 from filters.language_script import GLANCE, SPACED, Writing, sample, writings
 
 EMBEDDED = Path(__file__).parent / "models" / "language.arrow"
-SURE = 0.8  # score at which a first look is enough
+SURE = 0.95  # score at which a first look is enough
 NEGLIGIBLE = -16.0  # labels that add less than this power of e to the softmax are left out
 FLATTENING = 0.08  # by which the sharpness of the softmax falls per word
 SECOND_WORDS = 6  # words a second language must explain
@@ -104,17 +104,17 @@ class WordIdentifier:
             place = scores.argmax(axis=1)
             top = scores[np.arange(len(texts)), place]
             sharp = sharpness[texts]
-            scores -= top[:, None]
-            row, column = np.nonzero(scores > (NEGLIGIBLE / sharp).astype(np.float32)[:, None])
-            shares = np.exp(scores[row, column].astype(np.float64) * sharp[row])
+            cells = np.flatnonzero(scores > (top + NEGLIGIBLE / sharp).astype(np.float32)[:, None])
+            row = cells // (last - first)
+            below = (scores.reshape(-1).take(cells) - top.take(row)).astype(np.float64)
+            shares = np.exp(below * sharp.take(row))
             rest = np.bincount(row, shares, minlength=len(texts))
             for number, label, value, total in zip(members, place.tolist(), top.tolist(), rest.tolist(), strict=True):
                 labels[number], tops[number], totals[number] = first + label, value, total
         priors, offsets = self.model.priors, self.model.offsets
-        strengths = [
-            (top - float(priors[label])) / max(words, 1) - float(offsets[label]) if label >= 0 else 0.0
-            for label, top, words in zip(labels, tops, evidence.words.tolist(), strict=True)
-        ]
+        place = np.array(labels)
+        strengths = (np.array(tops) - priors.take(place)) / np.maximum(evidence.words, 1) - offsets.take(place)
+        strengths = np.where(place >= 0, strengths, 0.0).tolist()
         return labels, [round(1 / total, 4) if total else 0.0 for total in totals], strengths
 
     def seconds(self, evidence: Evidence, best: Sequence[int]) -> dict[int, tuple[str, float]]:
@@ -123,8 +123,9 @@ class WordIdentifier:
         if not len(evidence.owners):
             return {}
         firsts = np.array(best)[evidence.owners]
-        mine = evidence.labels == np.repeat(firsts, evidence.sizes)
-        explained = np.logical_or.reduceat(mine, np.cumsum(evidence.sizes) - evidence.sizes)
+        mine = np.flatnonzero(evidence.labels == np.repeat(firsts, evidence.sizes))
+        explained = np.zeros(len(evidence.owners), dtype=bool)
+        explained[np.searchsorted(np.cumsum(evidence.sizes), mine, side="right")] = True
         left = np.bincount(evidence.owners[~explained], minlength=texts)
         held = np.bincount(evidence.owners[explained], minlength=texts)
         doubtful = (left >= SECOND_WORDS) & (left >= SECOND_SHARE * (left + held)) & (np.array(best) >= 0)

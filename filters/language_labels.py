@@ -30,12 +30,10 @@ class ModelLabel:
 def model_label(raw: str) -> ModelLabel:
     """Meaning of a model's label: `de`, `als`, `deu_Latn`, `zho_Hans`, with or without `__label__`."""
     data = languages()
-    code, _, script = raw.removeprefix("__label__").replace("-", "_").partition("_")
+    code, script = _parts(raw)
     if not script:
         code = data["wikipedia"].get(code, code)
-    code = data["iso639_1"].get(code, code)
-    code = data["fold"].get(code, code)
-    script = data["fold_script"].get(script, script)
+    code, script = _folded(code, script)
     if code in NO_LANGUAGE:
         return ModelLabel("und", ())
     if code in data["by_script"] and script:
@@ -46,14 +44,15 @@ def model_label(raw: str) -> ModelLabel:
 
 
 def given_label(fields: Mapping[str, Any]) -> str | None:
-    """The label a document brings along, as `deu_Latn` or `deu`; None when it has none or an unintelligible one."""
+    """The label a document brings along (`de`, `en-US`, `zho_Hans`, `__label__deu_Latn`) as `deu_Latn` or `deu`; None
+    when it has none or an unintelligible one."""
     language, script = fields.get("language"), fields.get("language_script")
     if not isinstance(language, str):
         return None
-    if isinstance(script, str) and script and "_" not in language:
-        language = f"{language}_{script}"
-    code, _, script = language.partition("_")
-    code = languages()["iso639_1"].get(code, code)
+    code, own = _parts(language)
+    code, script = _folded(code, own or (script.title() if isinstance(script, str) else ""))
+    if code in languages()["by_script"] and script:
+        code = languages()["by_script"][code].get(script, code)
     label = f"{code}_{script}" if script else code
     return label if LABEL.fullmatch(label) and code not in NO_LANGUAGE else None
 
@@ -63,6 +62,18 @@ def related(one: str, other: str) -> bool:
     data = languages()
     one, other = data["fold"].get(one, one), data["fold"].get(other, other)
     return one == other or any(one in group and other in group for group in data["related"].values())
+
+
+def _parts(raw: str) -> tuple[str, str]:
+    """Code and script of a label; regions and variants (`en-US`, `apc_Arab_nort3139`) are left out."""
+    code, *rest = re.split("[-_]", raw.removeprefix("__label__"))
+    return code.lower(), next((part.title() for part in rest if len(part) == 4 and part.isalpha()), "")
+
+
+def _folded(code: str, script: str) -> tuple[str, str]:
+    data = languages()
+    code = data["iso639_1"].get(code, code)
+    return data["fold"].get(code, code), data["fold_script"].get(script, script)
 
 
 @functools.cache

@@ -30,6 +30,7 @@ UNIT = 0.125  # what a weight of 1 stands for
 CHUNK = 256  # texts per pass: fewer, and calls cost more than sums; more, and sums leave the caches
 SHORT = 8  # words up to which the n-grams of known words count as well
 _ONE_THREAD = 1 << 18  # multiplications below which OpenBLAS uses one thread
+_ROWS = 64  # texts per product
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,6 @@ class WordModel:
         self.pair_starts = _offsets(np.where(dense, 0, arrays.counts))
         self.row_numbers = np.cumsum(dense, dtype=np.int32) - 1
         self.deepest = int(arrays.buckets.max())
-        self.pair_weights = arrays.pair_weights.astype(np.float64)
-        self.rows = arrays.rows.astype(np.float32)
         self.columns = np.ascontiguousarray(arrays.columns.T.astype(np.float32))  # [R, L]
         self.offsets = np.asarray(arrays.offsets, dtype=np.float32)
         self.priors = np.asarray(arrays.priors, dtype=np.float32)
@@ -176,7 +175,8 @@ class WordModel:
         sparse = np.flatnonzero(~dense)
         sizes = counts.take(sparse).astype(np.int64)
         places = ragged(self.pair_starts.take(entries.take(sparse)).astype(np.int64), sizes)
-        labels, weights = self.arrays.pair_labels.take(places), self.pair_weights.take(places)
+        labels = self.arrays.pair_labels.take(places)
+        weights = self.arrays.pair_weights.take(places).astype(np.float64)
         cells = labels + np.repeat(owners.take(sparse) * label_count, sizes)
         added = np.bincount(cells, weights, minlength=texts * label_count)
         sums = added.astype(np.float64, copy=False).reshape(texts, label_count)  # without any pair they are integers
@@ -199,16 +199,17 @@ class WordModel:
         """Scores float32[len(texts), last - first] of the labels in a range for some texts, in units of `UNIT`."""
         scores = evidence.sums[texts, first:last].astype(np.float32)
         hidden = evidence.hidden[texts]
+        shares = np.empty_like(scores)
         # In blocks so small that BLAS does not start threads: for products of this size they cost more than they give.
-        block = max(1, _ONE_THREAD // (len(texts) * hidden.shape[1]))
-        factors = (evidence.shifts[texts] * self.arrays.scale).astype(np.float32)[:, None]
-        words = evidence.words[texts].astype(np.float32)[:, None]
-        for start in range(first, last, block):
-            stop = min(start + block, last)
-            part = hidden @ self.columns[:, start:stop]
-            part *= factors
-            part += words * self.offsets[start:stop]
-            scores[:, start - first : stop - first] += part
+        block = max(1, _ONE_THREAD // (min(_ROWS, len(texts)) * hidden.shape[1]))
+        for row in range(0, len(texts), _ROWS):
+            for start in range(first, last, block):
+                stop = min(start + block, last)
+                out = shares[row : row + _ROWS, start - first : stop - first]
+                np.matmul(hidden[row : row + _ROWS], self.columns[:, start:stop], out=out)
+        shares *= (evidence.shifts[texts] * self.arrays.scale).astype(np.float32)[:, None]
+        shares += evidence.words[texts].astype(np.float32)[:, None] * self.offsets[first:last]
+        scores += shares
         scores += self.priors[first:last]
         return scores
 
@@ -233,14 +234,20 @@ class WordModel:
 
     def _hidden(self, rows: np.ndarray, owners: np.ndarray, texts: int) -> tuple[np.ndarray, np.ndarray]:
         """Sums of rows per text, shifted right until a product with the columns is exact, and the shifts (2^n)."""
-        hidden = np.zeros((texts, self.rows.shape[1]), dtype=np.float32)
+        hidden = np.zeros((texts, self.arrays.rows.shape[1]), dtype=np.float32)
         if not len(rows):
             return hidden, np.ones(texts)
         order = np.argsort(owners, kind="stable")
-        sizes = np.bincount(owners, minlength=texts)
-        present = np.flatnonzero(sizes)
-        starts = (np.cumsum(sizes) - sizes)[present]
-        hidden[present] = np.add.reduceat(self.rows.take(rows.take(order), axis=0), starts, axis=0)
+        gathered = self.arrays.rows.take(rows.take(order), axis=0).astype(np.float32)
+        ones = np.ones(min(len(rows), EXACT // 127), dtype=np.float32)
+        stops = np.cumsum(np.bincount(owners, minlength=texts)).tolist()
+        start = 0
+        for number, stop in enumerate(stops):
+            if stop - start > len(ones):  # beyond them float32 is not exact; no sample is so long
+                hidden[number] = gathered[start:stop].sum(axis=0, dtype=np.float64)
+            elif stop > start:
+                np.dot(ones[: stop - start], gathered[start:stop], out=hidden[number])
+            start = stop
         largest = np.abs(hidden).max(axis=1)
         shifts = np.exp2(np.ceil(np.log2(np.maximum(largest / self.limit, 1.0))))
         return np.rint(hidden / shifts[:, None].astype(np.float32)), shifts

@@ -1,7 +1,7 @@
 """Trains the embedded language model: `python -m filters.models.train_language DATA`.
 
 DATA is the folder that holds `train/sentences.parquet`, `train/words.parquet` and `train/ngrams.parquet`. One process
-and numpy only; about a CPU minute. What was tried is in the card, `language.md`.
+and numpy only; about three CPU minutes. What was tried is in the card, `language.md`.
 
 For every label, how often it uses a word or an n-gram, per word of text: counted in its sentences, estimated from the
 ranks of its word and n-gram lists, or the mean of both. The weight of a word or n-gram is log(1 + rate / background).

@@ -15,7 +15,7 @@ from filters import language
 from filters.decision import Action
 from filters.language import Language, Reason, answers, identify, model
 from filters.language_identifier import WordIdentifier
-from filters.language_labels import model_label
+from filters.language_labels import given_label, model_label
 from filters.language_thresholds import threshold_of, tiers
 from tests.conftest import shared_data
 
@@ -109,6 +109,45 @@ def test_foreign_words_in_another_script_do_not_decide() -> None:
     assert identify([mixed])[0][0] == "cmn_Hani"
 
 
+@pytest.mark.parametrize("label", ["rus_Cyrl", "jpn_Jpan", "ell_Grek"])
+def test_a_page_with_more_latin_than_other_letters_is_still_in_the_other_script(label: str) -> None:
+    text = SENTENCES[label]
+    latin = (SENTENCES["eng_Latn"] * 20)[: len(text) * (3 if label == "jpn_Jpan" else 1)]  # a kana is worth three
+    share = len([c for c in latin if c.isalpha()])
+    assert share >= len([c for c in text if c.isalpha()])
+    assert identify([f"{text}\n{latin}"])[0][0] == label
+    assert identify([f"{text[:12]}\n{SENTENCES['eng_Latn'] * 2}"])[0][0] == "eng_Latn"
+
+
+@pytest.mark.parametrize(
+    ("fields", "label"),
+    [
+        ({"language": "zho_Hans"}, "cmn_Hani"),
+        ({"language": "zho", "language_script": "Hant"}, "cmn_Hani"),
+        ({"language": "zh-Hant"}, "cmn_Hani"),
+        ({"language": "kor_Kore"}, "kor_Hang"),
+        ({"language": "__label__eng_Latn"}, "eng_Latn"),
+        ({"language": "en-US"}, "eng"),
+        ({"language": "kur_Arab"}, "ckb_Arab"),
+        ({"language": "apc_Arab_nort3139"}, "apc_Arab"),
+        ({"language": "quz", "language_script": "Latn"}, "quz_Latn"),
+        ({"language": "zxx_Latn"}, None),
+        ({"language": "German"}, None),
+        ({"language": ""}, None),
+        ({}, None),
+    ],
+)
+def test_labels_of_sources_are_normalised(fields: dict[str, str], label: str | None) -> None:
+    assert given_label(fields) == label
+
+
+def test_a_source_that_names_han_by_its_style_is_not_refuted_by_its_script() -> None:
+    page = document(SENTENCES["cmn_Hani"], language="zho_Hans")
+    [decision] = Language(given="check", languages=["cmn_Hani"]).decide([page])
+    assert decision.reason == Reason.TRUSTED
+    assert (page.metadata["language"], page.metadata["language_script"]) == ("cmn", "Hani")
+
+
 def test_the_stage_annotates_and_keeps() -> None:
     page = document(SENTENCES["deu_Latn"], language="eng", language_script="Latn")
     [decision] = Language().decide([page])
@@ -166,7 +205,7 @@ def test_trust_asks_the_model_where_no_label_came_along() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given_label", "text", "reason"),
+    ("claimed", "text", "reason"),
     [
         ("deu_Latn", "deu_Latn", Reason.TRUSTED),
         ("deu_Latn", "fra_Latn", Reason.MISMATCH),
@@ -176,9 +215,9 @@ def test_trust_asks_the_model_where_no_label_came_along() -> None:
         ("xyz_Latn", "rus_Cyrl", Reason.MISMATCH),  # but the script can
     ],
 )
-def test_check_refutes_what_it_can_and_nothing_else(given_label: str, text: str, reason: Reason) -> None:
+def test_check_refutes_what_it_can_and_nothing_else(claimed: str, text: str, reason: Reason) -> None:
     danish = "I morges var der stille i havnen, og kun to fiskerbåde kom tilbage før regnen."
-    code, script = given_label.split("_")
+    code, script = claimed.split("_")
     page = document(SENTENCES.get(text, danish), language=code, language_script=script)
     assert Language(given="check").decide([page])[0].reason == reason
 
@@ -254,7 +293,7 @@ def test_every_label_has_its_tier_and_over_1800_languages_have_a_label() -> None
 
 
 @pytest.mark.slow
-def test_reading_parts_of_a_long_document_costs_little_accuracy() -> None:
+def test_reading_parts_of_a_long_document_costs_no_accuracy() -> None:
     identifier = WordIdentifier()
     rows = pq.read_table(shared_data("data/corpus/pages/004_00000.parquet"), columns=["id", "text"]).to_pylist()
     truth = pq.read_table(shared_data("data/corpus/truth.parquet"), columns=["id", "language"]).to_pylist()
@@ -268,7 +307,7 @@ def test_reading_parts_of_a_long_document_costs_little_accuracy() -> None:
             identifier.answers_to_all_of([text for text, _ in pages]),
         )
     )
-    assert sampled >= whole - 0.008  # 0.979 against 0.985 measured: pages whose parts are in two languages
+    assert sampled >= whole - 0.005
 
 
 def test_held_out_lines_of_known_languages_are_labelled_right() -> None:
@@ -299,4 +338,4 @@ def test_corpus_pages_are_labelled_right() -> None:
         (model_label(expected[page["id"]]).language, expected[page["id"]][4:]) == tuple(label.split("_"))
         for page, (label, _) in zip(pages, answers, strict=True)
     ]
-    assert np.mean(right) >= 0.96  # 0.970 measured; most others have more English commands than prose of their own
+    assert np.mean(right) >= 0.975  # 0.977 measured; most others have more English commands than prose of their own

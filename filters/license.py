@@ -57,7 +57,7 @@ from filters.license_text import text_marks
 from filters.stage import Stage
 
 # Bumped whenever a change here can change an answer.
-CODE_VERSION = "4"
+CODE_VERSION = "5"
 DETECTOR = f"fairtrove-license@{CODE_VERSION}"
 __all__ = ["KINDS", "NO_FINDING", "Finding", "License", "Reason", "detect", "inspect", "parse_declared", "permissive"]
 
@@ -179,7 +179,7 @@ class License(Stage):
     Args:
         policy: `opt-out` excludes what restricts in words (kinds of restriction in `lists/licenses.toml`, `[opt_out]`)
             and keeps the rest, as the published corpus treats web text; `open-only` keeps nothing but permissive
-            licences, the right policy for code and declared data sets.
+            licences that nothing on the page casts doubt on, the right policy for code and declared data sets.
         kind: what the documents are (see `detect`); `metadata["kind"]` overrides it.
         allow: further SPDX ids that count as permissive; an id without version allows all its versions and ports, so
             `CC-BY-SA` takes Wikipedia in.
@@ -245,6 +245,8 @@ class License(Stage):
     def _judge(self, finding: Finding) -> Decision:
         if finding.detector is None:
             reason = Reason.NO_EVIDENCE
+        elif finding.doubted and finding.permissive and self.policy == "open-only":
+            reason = Reason.CONFLICT
         elif finding.permissive or (finding.spdx and self._allowed(finding.spdx)):
             reason = Reason.PERMISSIVE
         elif finding.restriction is None:
@@ -263,7 +265,7 @@ class License(Stage):
             start=finding.start,
             end=finding.end,
             detector=DETECTOR,
-            rule=finding.restriction,
+            rule=finding.restriction or ("rights_reserved" if finding.doubted else None),
         )
         return Decision(Action.EXCLUDE, reason, found, score=finding.confidence if finding.detector else None)
 

@@ -21,6 +21,7 @@ class Finding:
         conflict: whether marks disagree.
         confidence: 0..1, a rank of detectors, not a calibrated probability.
         restriction: kind of restriction, a key of the lists' `[opt_out]`; None when there is none.
+        doubted: whether "all rights reserved" stands on a page beside its grant: a conflict that `open-only` excludes.
     """
 
     spdx: str | None = None
@@ -31,6 +32,7 @@ class Finding:
     conflict: bool = False
     confidence: float = 0.0
     restriction: str | None = None
+    doubted: bool = False
 
 
 NO_FINDING = Finding()
@@ -63,15 +65,14 @@ def strictest(marks: Iterable[Finding]) -> Finding:
     marks = list(marks)
     if not marks:
         return NO_FINDING
+    doubted = any(mark.doubted for mark in marks)
     # "All rights reserved" beside an explicit grant is boilerplate (BSD texts hold it); beside a CC mark it is often
     # the theme's footer, which does not take the grant back but casts doubt on it.
     grants = [mark for mark in marks if mark.spdx]
-    doubted = False
     if grants:
-        doubted = any(mark.restriction == "rights_reserved" and not mark.spdx for mark in marks) and any(
-            mark.detector in _ON_PAGES for mark in grants
-        )
+        rights_reserved = any(mark.restriction == "rights_reserved" and not mark.spdx for mark in marks)
+        doubted = doubted or (rights_reserved and any(mark.detector in _ON_PAGES for mark in grants))
         marks = [mark for mark in marks if mark.spdx or mark.restriction != "rights_reserved"]
     winner = max(marks, key=lambda mark: (strictness(mark), mark.confidence, -(mark.start or 0)))
     conflict = doubted or len({(mark.spdx, mark.restriction) for mark in marks}) > 1
-    return replace(winner, conflict=True) if conflict else winner
+    return replace(winner, conflict=True, doubted=doubted) if conflict else winner

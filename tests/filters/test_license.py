@@ -315,6 +315,15 @@ def test_open_only_keeps_nothing_without_a_permissive_mark() -> None:
     assert decide(stage, "int x;", license="WTFPL")[:2] == (Action.EXCLUDE, Reason.UNRECOGNIZED)
 
 
+def test_rights_reserved_beside_a_grant_is_a_doubt_that_open_only_excludes() -> None:
+    page = BY + "\n\n© 2020 X. All rights reserved."
+    assert decide(License(), page) == (Action.KEEP, Reason.PERMISSIVE, "CC-BY-4.0")
+    assert decide(License(policy="open-only"), page)[:2] == (Action.EXCLUDE, Reason.CONFLICT)
+    assert decide(License(policy="open-only"), BY)[0] is Action.KEEP
+    code = "// SPDX-License-Identifier: BSD-3-Clause\n// Copyright 2020 X. All rights reserved.\n"
+    assert decide(License(policy="open-only", kind="code"), code)[0] is Action.KEEP  # the licence's own words
+
+
 @pytest.mark.parametrize("nothing", [None, "", [], ["", None], [None], "unknown", ["unknown"], 7, "odc-by"])
 def test_an_empty_declaration_never_makes_a_document_permissive(nothing: object) -> None:
     stage = License(policy="open-only", kind="code")

@@ -23,7 +23,7 @@ from warcio.warcwriter import WARCWriter
 from filters.decision import Decision
 from filters.license import License
 from filters.signals import SIGNALS
-from pipeline import addresses, read_parquet, read_warc
+from pipeline import addresses, read_parquet, read_warc, retrying
 from pipeline import intake as intake_module
 from pipeline.inputs import InputFile, SourceError, list_files, localized
 from pipeline.intake import Intake
@@ -154,7 +154,8 @@ def test_a_remote_source_gives_the_root_of_a_local_one_and_leaves_no_copy(tmp_pa
     assert not (tmp_path / "out" / ".staging").exists()
 
 
-def test_a_remote_file_that_comes_short_fails_its_task(tmp_path):
+def test_a_remote_file_that_comes_short_fails_its_task(tmp_path, monkeypatch):
+    monkeypatch.setattr(retrying, "WAITS", (0.01,))
     memory = fsspec.filesystem("memory")
     memory.pipe_file("/short/a.jsonl", b"{}\n")
     file = InputFile("web", "memory://short/a.jsonl", "a.jsonl", 4000, "")
@@ -433,6 +434,7 @@ def test_a_file_system_that_fails_in_its_own_way_names_the_file(tmp_path, monkey
         raise RuntimeError("SlowDown\nplease")
 
     monkeypatch.setattr(fsspec, "open", fail)
+    monkeypatch.setattr(retrying, "WAITS", (0.01,))
     file = InputFile("web", "s3://bucket/a.jsonl", "a.jsonl", 10, "")
     with (
         pytest.raises(SourceError, match=r"s3://bucket/a\.jsonl: cannot be read: SlowDown\Z"),

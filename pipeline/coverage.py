@@ -21,7 +21,7 @@ from filters.robots import origin
 from manifests.corpus import Corpus
 from manifests.schema import reverse_host
 from pipeline.snapshot_sources import read_source
-from pipeline.snapshots import Outcome
+from pipeline.snapshots import OTHER_FILES, Outcome
 from pipeline.terminal import UsageError
 
 NO_ENTRY, NO_HOST = "no entry", "no host"
@@ -53,6 +53,7 @@ class Coverage:
     Attributes:
         totals, covered: `all`, `kept` and `excluded` documents; those of them whose host has an entry.
         by_outcome: every document is in one class: an `Outcome`, `NO_ENTRY`, or `NO_HOST` for rows without a URL.
+        by_file: those whose host's entry also holds a `tdmrep` or an `ai_txt`.
         by_age: the covered ones by the age of their entry on the day `as_of`.
     """
 
@@ -64,6 +65,7 @@ class Coverage:
     covered: dict[str, Amount]
     by_outcome: dict[str, Amount]
     by_age: dict[str, Amount]
+    by_file: dict[str, Amount]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for `--json`."""
@@ -86,12 +88,13 @@ def measure_coverage(corpus: Corpus, snapshot: Path, as_of: date) -> Coverage:
         (hosts,) = corpus.tables("hosts")
         tables.execute(
             f"""CREATE TABLE joined AS
-                SELECT rhost, rows, text_bytes, CASE action WHEN 'keep' THEN 'kept' ELSE 'excluded' END AS action,
+                SELECT rhost, rows, text_bytes, tdmrep, ai_txt,
+                    CASE action WHEN 'keep' THEN 'kept' ELSE 'excluded' END AS action,
                     CASE WHEN rhost IS NULL THEN '{NO_HOST}' ELSE coalesce(outcome, '{NO_ENTRY}') END AS outcome,
                     CASE WHEN outcome IS NULL THEN NULL WHEN age IS NULL THEN '{UNDATED}' WHEN age < 0 THEN '{LATER}'
                         {ages} ELSE '{OLDER}' END AS age
                 FROM read_parquet($hosts) LEFT JOIN (
-                    SELECT rhost, outcome, $as_of::DATE - fetched_at::DATE AS age FROM entries
+                    SELECT rhost, outcome, tdmrep, ai_txt, $as_of::DATE - fetched_at::DATE AS age FROM entries
                     QUALIFY row_number() OVER (PARTITION BY rhost ORDER BY fetched_at DESC NULLS LAST, place DESC) = 1
                 ) USING (rhost)""",
             {"hosts": hosts, "as_of": as_of},
@@ -117,6 +120,8 @@ def measure_coverage(corpus: Corpus, snapshot: Path, as_of: date) -> Coverage:
             covered=none | amounts("'all'", ["all"], covered) | amounts("action", actions, covered),
             by_outcome=amounts("outcome", [*Outcome, NO_ENTRY, NO_HOST]),
             by_age=amounts("age", [*AGES, OLDER, LATER, UNDATED], covered),
+            by_file={name: Amount() for name in OTHER_FILES}
+            | {name: found for name in OTHER_FILES for found in amounts(f"'{name}'", [name], name).values()},
         )
 
 
@@ -126,6 +131,7 @@ def print_coverage(console: Console, coverage: Coverage) -> None:
     for heading, rows in (
         (f"version {coverage.version}, covered by {coverage.snapshot}", coverage.covered),
         ("by entry", coverage.by_outcome),
+        ("with another file", coverage.by_file),
         (f"by age of the entry on {coverage.as_of}", coverage.by_age),
     ):
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
@@ -152,9 +158,18 @@ def _percent(part: int, whole: int) -> str:
 
 
 def _load(tables: duckdb.DuckDBPyConnection, snapshot: Path) -> None:
-    tables.execute("CREATE TABLE entries (rhost VARCHAR, fetched_at TIMESTAMP_MS, outcome VARCHAR, place BIGINT)")
+    tables.execute(
+        "CREATE TABLE entries (rhost VARCHAR, fetched_at TIMESTAMP_MS, outcome VARCHAR, place BIGINT, "
+        "tdmrep BOOLEAN, ai_txt BOOLEAN)"
+    )
     schema = pa.schema(
-        [("rhost", pa.string()), ("fetched_at", pa.timestamp("ms")), ("outcome", pa.string()), ("place", pa.int64())]
+        [
+            ("rhost", pa.string()),
+            ("fetched_at", pa.timestamp("ms")),
+            ("outcome", pa.string()),
+            ("place", pa.int64()),
+            *((name, pa.bool_()) for name in OTHER_FILES),
+        ]
     )
 
     def insert(rows: list[tuple]) -> None:
@@ -166,7 +181,9 @@ def _load(tables: duckdb.DuckDBPyConnection, snapshot: Path) -> None:
     rows: list[tuple] = []
     for place, answer in enumerate(read_source(str(snapshot))):
         rhost = reverse_host(*origin(f"https://{answer.host}"))
-        rows.append((rhost, answer.fetched_at, Outcome.of(answer.status, answer.body is not None).value, place))
+        outcome = Outcome.of(answer.status, answer.body is not None).value
+        others = (getattr(answer, name) is not None for name in OTHER_FILES)
+        rows.append((rhost, answer.fetched_at, outcome, place, *others))
         if len(rows) == _BATCH:
             insert(rows)
             rows = []

@@ -23,16 +23,18 @@ import ipaddress
 import socket
 import ssl
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote, urljoin
 
 import h11
 
-from filters.robots import MAX_BODY_BYTES, host_key, origin
+from filters.robots import MAX_BODY_BYTES, disallowed_agents, host_key, origin
 from pipeline.snapshots import MAX_REDIRECTS, Answer, Failure, utc
 
+TOKEN = "fairtrove-robots"
+OTHER_PATHS = {"tdmrep": "/.well-known/tdmrep.json", "ai_txt": "/ai.txt"}
 _HEADER_BYTES = 64 * 1024  # of one answer; browsers and servers stop at 8 to 256 KiB
 _BEFORE_BODY_BYTES = 4 * _HEADER_BYTES  # with interim answers (1xx), of which a server may send any number
 _ADDRESSES = 4  # tried per name
@@ -79,10 +81,15 @@ class FetchError(Exception):
 
 @dataclass(slots=True)
 class Fetcher:
-    """Asks servers for robots.txt under one name and one set of limits."""
+    """Asks servers for robots.txt under one name and one set of limits.
+
+    Attributes:
+        others: also ask for /.well-known/tdmrep.json and /ai.txt, where robots.txt was answered and does not bar it.
+    """
 
     user_agent: str
     limits: Limits = Limits()
+    others: bool = False
     _tls: ssl.SSLContext = field(default_factory=lambda: _tls_context(), init=False)
     _servers: dict[str, _Server] = field(default_factory=dict, init=False)
 
@@ -91,7 +98,8 @@ class Fetcher:
         failure: Failure | None = None
         for scheme in ("https", "http"):
             try:
-                return await self._follow(host, f"{scheme}://{host}/robots.txt")
+                fetched = await self._follow(host, f"{scheme}://{host}/robots.txt")
+                return await self._with_others(fetched, f"{scheme}://{host}") if self.others else fetched
             except FetchError as error:
                 if failure is None or not error.unreached:  # of two, the one that got further says more
                     failure = error.failure
@@ -111,6 +119,21 @@ class Fetcher:
             url = target
         body = response.body if 200 <= response.status < 300 else None
         return Fetched(Answer(host, _now(), response.status, body), response.retry_after)
+
+    async def _with_others(self, fetched: Fetched, site: str) -> Fetched:
+        """The same with the other files; null where the server has none, would not say, or bars the question."""
+        answer = fetched.answer
+        if answer.status == 429 or (answer.status or 0) >= 500:
+            return fetched
+        found: dict[str, bytes | None] = {}
+        for name, path in OTHER_PATHS.items():
+            if answer.body is not None and disallowed_agents(answer.body, (TOKEN,), site + path):
+                continue
+            try:
+                found[name] = (await self._follow(answer.host or "", site + path)).answer.body
+            except FetchError:
+                break  # who stopped answering is not asked again
+        return replace(fetched, answer=replace(answer, tdmrep=found.get("tdmrep"), ai_txt=found.get("ai_txt")))
 
     async def _get(self, url: str) -> _Response:
         """One request. Raises FetchError."""
@@ -185,7 +208,7 @@ def user_agent(contact: str) -> str:
     """
     if not contact.strip() or not contact.isascii() or not contact.isprintable() or set(contact) & set("()"):
         raise ValueError("an e-mail address or URL in printable ASCII without parentheses")
-    return f"fairtrove-robots/1 (+{contact.strip()}; robots.txt only)"
+    return f"{TOKEN}/1 (+{contact.strip()}; robots.txt only)"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -35,7 +35,7 @@ from typing import BinaryIO
 
 from pipeline.fetch import Fetched, Fetcher, Limits
 from pipeline.snapshot_sources import SnapshotSourceError
-from pipeline.snapshots import Answer, Built, Draft, Failure, Outcome, origin_key
+from pipeline.snapshots import OTHER_FILES, Answer, Built, Draft, Failure, Outcome, origin_key
 from pipeline.terminal import UsageError
 
 _KEY = re.compile(r"(?:(?P<name>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)|\[(?P<ipv6>[0-9a-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?")
@@ -80,12 +80,14 @@ def fetch_hosts(
     retries: Retries = RETRIES,
     start: Callable[[int, int], None] = lambda total, done: None,
     step: Callable[[Answer], None] = lambda answer: None,
+    others: bool = False,
 ) -> FetchResult:
     """Ask every host of a list and publish a snapshot of the answers.
 
     Args:
         hosts: a text file, one host, `host:port` or URL per line; `#` starts a comment.
         agent: the User-Agent, see `pipeline.fetch.user_agent`.
+        others: also ask for /.well-known/tdmrep.json and /ai.txt; hosts that a run before has done stay as they are.
         start, step: called with (hosts, hosts already done) and with each answer, for a progress bar.
 
     Raises:
@@ -109,7 +111,7 @@ def fetch_hosts(
             step(answer)
 
         if todo:
-            asyncio.run(_fetch_all(todo, Fetcher(agent, limits), concurrency, retries, record))
+            asyncio.run(_fetch_all(todo, Fetcher(agent, limits, others), concurrency, retries, record))
         outcomes: Counter[str] = Counter()
         with Draft(out) as draft:
             for answer in journal:
@@ -255,13 +257,11 @@ class Journal:
             for number, line in enumerate(file, 1):
                 try:
                     row = json.loads(line)
-                    body = row["body"]
-                    answer = Answer(
-                        row["host"],
-                        datetime.fromisoformat(row["fetched_at"]),
-                        row["status"],
-                        None if body is None else base64.b64decode(body),
-                    )
+                    files = {"body": row["body"], **{name: row.get(name) for name in OTHER_FILES}}
+                    found = {name: None if text is None else base64.b64decode(text) for name, text in files.items()}
+                    moment = datetime.fromisoformat(row["fetched_at"])
+                    answer = Answer(row["host"], moment, row["status"], found.pop("body"))
+                    answer = replace(answer, tdmrep=found["tdmrep"], ai_txt=found["ai_txt"])
                 except (ValueError, KeyError, TypeError) as error:
                     raise SnapshotSourceError(
                         f"{self.path}: line {number} is damaged; delete that line, its host is then asked again"
@@ -270,9 +270,11 @@ class Journal:
 
     def append(self, answer: Answer) -> None:
         """Note an answer; it survives the process from here on."""
-        body = None if answer.body is None else base64.b64encode(answer.body).decode()
         moment = answer.fetched_at.isoformat() if answer.fetched_at else None
-        row = {"host": answer.host, "fetched_at": moment, "status": answer.status, "body": body}
+        row = {"host": answer.host, "fetched_at": moment, "status": answer.status}
+        for name in ("body", *OTHER_FILES):
+            content = getattr(answer, name)
+            row[name] = None if content is None else base64.b64encode(content).decode()
         self._file.write(json.dumps(row, separators=(",", ":")).encode() + b"\n")
         self._file.flush()
 

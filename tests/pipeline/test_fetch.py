@@ -321,6 +321,43 @@ def test_a_list_becomes_a_snapshot_and_the_journal_goes(rude, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hosts.txt", "robots.parquet"]
 
 
+def by_path(**answers: bytes):
+    """A server with files of its own: the answer by the last part of the path, 404 for others."""
+
+    async def behave(reader, writer, server):
+        line = await server.read_request(reader, writer)
+        name = line.split()[1].rpartition("/")[2].partition(".")[0]
+        writer.write(answers.get(name, response(b"", "404 Not Found")))
+
+    return behave
+
+
+def test_other_files_are_asked_for_on_request_and_only_where_they_may_be(rude, tmp_path):
+    tdm, ai = b'[{"location": "/", "tdm-reservation": 1}]', b"User-agent: *\nDisallow: /"
+    whole = rude.serve(by_path(robots=response(RULES), tdmrep=response(tdm), ai=response(ai)))
+    barred = rude.serve(by_path(robots=response(b"User-agent: *\nDisallow: /ai.txt"), ai=response(ai)))
+    none = rude.serve(by_path())
+    broken = rude.serve(by_path(robots=response(RULES), tdmrep=b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n[{"))
+    busy = rude.serve(by_path(robots=response(b"", "503 Busy"), ai=response(ai)))
+    hosts = listed(tmp_path, whole, barred, none, broken, busy)
+    fetch_hosts(hosts, tmp_path / "s.parquet", AGENT, limits=LIMITS, retries=Retries(count=0), others=True)
+    rows = {row["host"]: (row["status"], row["tdmrep"], row["ai_txt"]) for row in read_rows(tmp_path / "s.parquet")}
+    assert rows == {
+        whole: (200, tdm, ai),
+        barred: (200, None, None),
+        none: (404, None, None),
+        broken: (200, None, None),
+        busy: (503, None, None),
+    }
+    assert [len(rude.asked(host)) for host in (whole, barred, none, broken, busy)] == [3, 2, 3, 2, 1]
+    fetch_hosts(hosts, tmp_path / "t.parquet", AGENT, limits=LIMITS, retries=Retries(count=0))
+    assert [len(rude.asked(host)) for host in (whole, none)] == [4, 4]
+
+
+def read_rows(path):
+    return pq.read_table(path).to_pylist()
+
+
 def test_temporary_failures_are_tried_again_and_bearable_pauses_are_kept(rude, tmp_path):
     busy = response(b"", "503 Busy")
     recovers = rude.serve(in_turn(busy, response(b"", "429 Slow", "Retry-After: 0"), response(RULES)))

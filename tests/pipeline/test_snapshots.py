@@ -482,6 +482,7 @@ def test_coverage_reads_any_snapshot_and_sorts_entries_by_age(curated, tmp_path)
         for name, day in ages.items()
     ]
     rows.append({"host": "open.example", "status": 404, "content": None, "fetched_at": "2019-01-01"})
+    rows[0] |= {"tdmrep": b"[]", "ai_txt": None}
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "theirs.parquet")
     result = fairtrove(
         "robots", "coverage", curated / "out", tmp_path / "theirs.parquet", "--as-of", "2026-01-10", "--json"
@@ -498,6 +499,7 @@ def test_coverage_reads_any_snapshot_and_sorts_entries_by_age(curated, tmp_path)
         "no date": 1,
     }
     assert {name: amount["hosts"] for name, amount in found["by_outcome"].items()} == {"file": 8}
+    assert {name: amount["hosts"] for name, amount in found["by_file"].items()} == {"tdmrep": 1, "ai_txt": 0}
     assert found["covered"] == found["totals"]
 
 
